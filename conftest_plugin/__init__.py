@@ -1,0 +1,74 @@
+"""The pytest plugin: registries as fixtures, and settings to override; the registry itself is `tinyreg`'s.
+
+Registered as `tinyreg`; without installing: `pytest_plugins = ["conftest_plugin"]`. The server is imported only when
+a fixture is used.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from tinyreg import Registry
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marker known."""
+    config.addinivalue_line("markers", "registry(**options): keywords for the Registry of this test's fixtures")
+
+
+@pytest.fixture(scope="session")
+def registry_options() -> dict[str, Any]:
+    """Keywords for every Registry of this suite; override it."""
+    return {}
+
+
+@pytest.fixture
+def make_registry(
+    request: pytest.FixtureRequest, registry_options: dict[str, Any]
+) -> Iterator[Callable[..., Registry]]:
+    """Makes started registries: `make_registry(store=None, **options)`; they are stopped when the test is over.
+
+    A keyword given here wins over the `registry` marker's, and that one over `registry_options`. What a server
+    itself raised fails the test.
+    """
+    from tinyreg import Registry
+
+    made: list[Registry] = []
+    marked = _marked(request)
+
+    def make(*store: Any, **options: Any) -> Registry:
+        registry = Registry(*store, **{**registry_options, **marked, **options}).start()
+        made.append(registry)
+        return registry
+
+    yield make
+    for registry in reversed(made):
+        registry.stop()
+    for error in (error for registry in made for error in registry.errors):
+        raise error
+
+
+@pytest.fixture
+def registry(make_registry: Callable[..., Registry]) -> Registry:
+    """A fresh Registry, listening."""
+    return make_registry()
+
+
+@pytest.fixture
+def registry_url(registry: Registry) -> str:
+    """The URL of this test's `registry`."""
+    return registry.url
+
+
+def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """The keywords of the `registry` markers, the closest to the test winning."""
+    options: dict[str, Any] = {}
+    for marker in reversed(list(request.node.iter_markers("registry"))):
+        if marker.args:
+            raise pytest.UsageError("the registry marker takes keywords only: @pytest.mark.registry(auth=…)")
+        options.update(marker.kwargs)
+    return options

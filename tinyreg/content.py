@@ -1,0 +1,90 @@
+"""Where bytes are: in memory, or a slice of an open file; not what they mean.
+
+A `Content` has a length, is cut by `content[start:stop]` without being read, and becomes bytes by `bytes(content)`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from threading import Lock
+from typing import BinaryIO
+
+CHUNK = 256 * 1024
+"""Bytes moved at once where bytes have to be moved."""
+
+
+class OpenFile:
+    """A file that stays open for as long as somebody holds it, read at offsets by any number of threads at once."""
+
+    __slots__ = ("_file", "_lock")
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._lock = Lock()
+
+    def fileno(self) -> int:
+        """The descriptor, as `socket.sendfile` asks for it."""
+        return self._file.fileno()
+
+    def read_at(self, offset: int, size: int) -> bytes:
+        """At most `size` bytes from `offset` on; none at the end of the file."""
+        if hasattr(os, "pread"):
+            return os.pread(self._file.fileno(), size, offset)
+        with self._lock:  # Windows has no pread
+            self._file.seek(offset)
+            return self._file.read(size)
+
+    def __del__(self) -> None:
+        self._file.close()
+
+
+class FileSlice:
+    """`size` bytes of an open file, from `start` on."""
+
+    __slots__ = ("file", "size", "start")
+
+    def __init__(self, file: OpenFile, start: int, size: int) -> None:
+        self.file = file
+        self.start = start
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, part: slice) -> FileSlice:
+        start, stop, _ = part.indices(self.size)
+        return FileSlice(self.file, self.start + start, max(0, stop - start))
+
+    def __bytes__(self) -> bytes:
+        return b"".join(self.chunks())
+
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes, at most CHUNK at once; fewer than `size` in sum where the file has shrunk since."""
+        at, stop = self.start, self.start + self.size
+        while at < stop:
+            chunk = self.file.read_at(at, min(CHUNK, stop - at))
+            if not chunk:
+                return
+            yield chunk
+            at += len(chunk)
+
+
+Content = bytes | memoryview | FileSlice
+
+
+def open_slice(path: str | os.PathLike[str]) -> FileSlice:
+    """The file at `path`, whole. Raises OSError."""
+    file = open(path, "rb", buffering=0)  # noqa: SIM115 - OpenFile closes it
+    opened = OpenFile(file)
+    return FileSlice(opened, 0, os.fstat(file.fileno()).st_size)
+
+
+def chunks(content: Content) -> Iterator[bytes | memoryview]:
+    """`content` in pieces of at most CHUNK bytes, each read only when its turn comes."""
+    if isinstance(content, FileSlice):
+        yield from content.chunks()
+    else:
+        view = memoryview(content)
+        for at in range(0, len(view), CHUNK):
+            yield view[at : at + CHUNK]

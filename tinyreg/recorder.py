@@ -1,0 +1,193 @@
+"""What was asked and what was answered: a Handler around another, and the sequence it fills; it changes no answer."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from threading import Condition
+from typing import overload
+
+from .routes import Kind, Target
+from .selector import Selector
+from .wire import Handler, Headers, Query, Request, Response
+
+KEPT = 10_000
+"""Exchanges that are kept; the oldest go first, and `dropped` counts them."""
+
+
+@dataclass(slots=True)
+class Exchange:
+    """A request and its answer, without the bodies.
+
+    `reference` is a tag, a digest or a session's id, as the client wrote it; `user` is who asked, where somebody
+    had to say so; `client` the User-Agent; `received` and `sent` the bytes that crossed the socket, heads and bodies;
+    `seconds` from the end of the request's head to the last of the answer; `fault` the fault that acted, if any.
+    """
+
+    method: str
+    path: str
+    query: Query
+    kind: Kind
+    repository: str
+    reference: str
+    status: int
+    headers: Headers
+    response_headers: Headers
+    user: str | None
+    client: str
+    received: int
+    sent: int
+    seconds: float
+    fault: object
+
+    @property
+    def target(self) -> Target:
+        """What the request was about."""
+        return Target(self.kind, self.repository, self.reference)
+
+    def __str__(self) -> str:
+        fault = f"  fault: {self.fault}" if self.fault else ""
+        path = ascii(self.path)[1:-1]
+        return f"{self.status} {self.method} {path} {self.sent} B {self.seconds * 1000:.1f} ms{fault}"
+
+
+class Requests(Sequence[Exchange]):
+    """Exchanges in the order in which they were answered, oldest first; safe to read while more are added.
+
+    An answer stands here before its last byte has left. Only the newest KEPT are kept.
+    """
+
+    def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
+        self._kept: deque[Exchange] = deque(exchanges, KEPT)
+        self._changed = Condition()
+        self.dropped = 0
+        self.listeners: list[Callable[[Exchange], None]] = []
+        """Called with every exchange, in the thread that answered it."""
+
+    def add(self, exchange: Exchange) -> None:
+        """Append one."""
+        with self._changed:
+            self.dropped += len(self._kept) == KEPT
+            self._kept.append(exchange)
+            self._changed.notify_all()
+        for listener in self.listeners:
+            listener(exchange)
+
+    def where(
+        self,
+        *,
+        method: str | None = None,
+        kind: str | None = None,
+        repository: str | None = None,
+        reference: str | None = None,
+        status: int | None = None,
+    ) -> Requests:
+        """Those that match all that is given, as they are now. Raises ValueError for an unknown kind."""
+        selector = Selector(method, kind, repository, reference)
+        return Requests(
+            each
+            for each in self._copy()
+            if status in (None, each.status) and selector.matches(each.method, each.target)
+        )
+
+    def wait(
+        self,
+        count: int = 1,
+        *,
+        timeout: float = 5.0,
+        method: str | None = None,
+        kind: str | None = None,
+        repository: str | None = None,
+        reference: str | None = None,
+        status: int | None = None,
+    ) -> Requests:
+        """Those that match, as soon as there are `count`. Raises TimeoutError after `timeout` seconds."""
+        deadline = time.monotonic() + timeout
+        with self._changed:
+            while True:
+                found = self.where(method=method, kind=kind, repository=repository, reference=reference, status=status)
+                if len(found) >= count:
+                    return found
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    seen = "".join(f"\n  {each}" for each in islice(self._kept, max(0, len(self._kept) - 20), None))
+                    raise TimeoutError(
+                        f"{len(found)} of {count} such requests after {timeout:g} s; answered were:{seen}"
+                    )
+                self._changed.wait(left)
+
+    def clear(self) -> None:
+        """Forget them all."""
+        with self._changed:
+            self._kept.clear()
+            self.dropped = 0
+
+    def _copy(self) -> list[Exchange]:
+        with self._changed:
+            return list(self._kept)
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Exchange: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Exchange]: ...
+
+    def __getitem__(self, index: int | slice) -> Exchange | Sequence[Exchange]:
+        return self._copy()[index]
+
+    def __repr__(self) -> str:
+        return "\n".join(map(str, self._copy())) or "(no requests)"
+
+
+class Recorder:
+    """The Handler that writes down what passes through it."""
+
+    def __init__(self, inner: Handler, requests: Requests) -> None:
+        self.inner = inner
+        self.requests = requests
+
+    def __call__(self, request: Request) -> Response:
+        """The inner Handler's answer; it is in `requests` before its last byte has left."""
+        began = time.perf_counter()
+        response = self.inner(request)
+        exchange: Exchange | None = None
+
+        def done(received: int, sent: int) -> None:
+            nonlocal exchange
+            if exchange is None:
+                exchange = _exchange(request, response)
+                exchange.received, exchange.sent = received, sent
+                exchange.seconds = time.perf_counter() - began
+                self.requests.add(exchange)
+            else:
+                exchange.received, exchange.sent = received, sent
+
+        response.done = done
+        return response
+
+
+def _exchange(request: Request, response: Response) -> Exchange:
+    target = Target.cut(request.path)
+    return Exchange(
+        method=request.method,
+        path=request.path,
+        query=request.query,
+        kind=target.kind,
+        repository=target.name,
+        reference=target.reference,
+        status=response.status,
+        headers=request.headers,
+        response_headers=response.headers,
+        user=request.user,
+        client=request.headers.get("user-agent", ""),
+        received=0,
+        sent=0,
+        seconds=0.0,
+        fault=request.fault,
+    )

@@ -1,0 +1,118 @@
+"""The whole thing put together: a context manager with a url; every part knows more of its work than this does."""
+
+from __future__ import annotations
+
+import os
+from types import TracebackType
+
+from .api import Api
+from .recorder import Recorder, Requests
+from .reference import Name
+from .repository import Repository, Sessions
+from .server import Server
+from .store import Store
+from .store.checked import Checked, missing_blobs, missing_children
+from .store.directory import DirectoryStore
+from .store.memory import MemoryStore
+from .wire import Handler
+
+
+class Registry:
+    """A registry on `host`:`port` (0: a free port), listening from `start` to `stop`, or within a `with` block.
+
+    `store` is None (a MemoryStore), a path (a DirectoryStore) or any Store. The constructor opens the store and
+    raises what that raises (OSError).
+    """
+
+    def __init__(
+        self,
+        store: Store | str | os.PathLike[str] | None = None,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
+    ) -> None:
+        self.store = open_store(store)
+        self.errors: list[Exception] = []
+        self._sessions = Sessions()
+        checked = Checked(self.store, [missing_blobs, missing_children])
+        self.requests = Requests()
+        self._handler: Handler = Recorder(Api(checked, self._sessions, self.errors), self.requests)
+        self._address = host, port
+        self._server: Server | None = None
+
+    def start(self) -> Registry:
+        """Listen, and return once that is so. May be called again. Raises OSError where the port can't be had."""
+        if self._server is None:
+            self._server = Server(self._handler, *self._address)
+            self._server.errors = self.errors
+            self._address = self._address[0], self._server.server_port
+            self._server.start()
+        return self
+
+    def stop(self) -> None:
+        """Stop at once, cancelling open uploads; no thread and no socket stays. May be called again.
+
+        What was pushed stays in the store: `start` serves it again, on the same port.
+        Raises StopTimeout where an answer is still being made after five seconds.
+        """
+        server, self._server = self._server, None
+        if server is not None:
+            try:
+                server.stop()
+            finally:
+                self._sessions.clear()
+                self.store.close()
+
+    def __enter__(self) -> Registry:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def port(self) -> int:
+        """The port it listens on. Raises RuntimeError before `start`."""
+        if not self._address[1]:
+            raise RuntimeError("the registry has no port yet: use `with Registry() as registry:` or call start()")
+        return self._address[1]
+
+    @property
+    def host(self) -> str:
+        """`127.0.0.1:40123`: what stands in an image reference."""
+        host = self._address[0]
+        return f"[{host}]:{self.port}" if ":" in host else f"{host}:{self.port}"
+
+    @property
+    def url(self) -> str:
+        """`http://127.0.0.1:40123`."""
+        return f"http://{self.host}"
+
+    def ref(self, image: str) -> str:
+        """`127.0.0.1:40123/team/app:1.0` for `team/app:1.0`."""
+        return f"{self.host}/{image}"
+
+    def reset(self) -> None:
+        """Forget content and requests, keeping the port and the settings."""
+        self._sessions.clear()
+        self.store.clear()
+        self.requests.clear()
+        self.errors.clear()
+
+    def repositories(self) -> list[str]:
+        """The names of the repositories, sorted."""
+        return list(self.store.repositories())
+
+    def repository(self, name: str) -> Repository:
+        """The repository, whether or not there is anything in it yet. Raises NameInvalid."""
+        return Repository(self.store, self._sessions, Name.parse(name))
+
+
+def open_store(store: Store | str | os.PathLike[str] | None) -> Store:
+    """The store that the argument of `Registry` means. Raises OSError."""
+    if store is None:
+        return MemoryStore()
+    if isinstance(store, (str, os.PathLike)):
+        return DirectoryStore(store)
+    return store

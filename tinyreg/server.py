@@ -1,0 +1,137 @@
+"""A ThreadingHTTPServer that listens at once and stops at once; what is said on its connections is `wire`'s."""
+
+from __future__ import annotations
+
+import os
+import socket
+import socketserver
+import time
+from contextlib import suppress
+from http.server import ThreadingHTTPServer
+from threading import Lock, Thread, current_thread
+from typing import Any
+
+from .wire import Connection, Disconnected, Handler
+
+TIMEOUT = 60.0
+"""Seconds a client may be silent, or not take what it is sent, before its connection is closed."""
+STOP_TIMEOUT = 5.0
+"""Seconds that `stop` waits for requests that are still being answered."""
+_PAUSE = 0.01
+
+
+class StopTimeout(RuntimeError):
+    """A request was still being answered when `stop` gave up; the message names it."""
+
+
+class Server(ThreadingHTTPServer):
+    """Listens on `host`:`port` (0: a free one) from the constructor on, and serves from `start` to `stop`.
+
+    Raises OSError where the address can't be had.
+    """
+
+    request_queue_size = 128
+    # On Windows the option means that two servers may have one port.
+    allow_reuse_address = os.name != "nt"
+    allow_reuse_port = False
+
+    def __init__(self, handler: Handler, host: str = "127.0.0.1", port: int = 0, timeout: float = TIMEOUT) -> None:
+        self.handler = handler
+        self.timeout_seconds = timeout
+        self.stopping = False
+        self.vanished = 0
+        """Clients that left in the middle of a request or of its answer."""
+        self.errors: list[Exception] = []
+        """What went wrong outside the Handler."""
+        self.connections: dict[socket.socket, Connection] = {}
+        self._threads: dict[socket.socket, Thread] = {}
+        self._lock = Lock()
+        self._acceptor: Thread | None = None
+        self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        super().__init__((host, port), Connection)
+
+    def server_bind(self) -> None:
+        """Bind without `HTTPServer`'s reverse look-up of the host's name, which may take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+
+    def start(self) -> None:
+        """Serve, in threads of our own."""
+        self._acceptor = Thread(target=self._accept, name=f"tinyreg {self.server_port}", daemon=True)
+        self._acceptor.start()
+
+    def stop(self, timeout: float = STOP_TIMEOUT) -> None:
+        """End at once: no new connection, the open ones shut, their threads awaited. May be called again.
+
+        Raises StopTimeout where an answer is still being made after `timeout` seconds.
+        """
+        with self._lock:
+            if self.stopping:
+                return
+            self.stopping = True
+        if self._acceptor is not None:
+            self._wake()
+            self._acceptor.join()
+        self.server_close()
+        deadline = time.monotonic() + timeout
+        for connection, thread in list(self._threads.items()):
+            _shut(connection)
+            if thread is not current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        if hanging := [self._named(each) for each, thread in list(self._threads.items()) if thread.is_alive()]:
+            raise StopTimeout(f"still being answered after {timeout:g} s: {', '.join(hanging)}")
+
+    def server_close(self) -> None:
+        """Close the listening socket; the base class would wait for threads here, without a deadline."""
+        self.socket.close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Serve one connection in a thread of its own."""
+        thread = Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
+        self._threads[request] = thread
+        thread.start()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Serve the connection to its end. A client that vanishes is counted and not an error."""
+        try:
+            self.finish_request(request, client_address)
+        except (Disconnected, OSError):
+            with self._lock:
+                self.vanished += not self.stopping
+        except Exception as error:
+            self.errors.append(error)
+        finally:
+            request.close()
+            self.connections.pop(request, None)
+            self._threads.pop(request, None)
+
+    def _accept(self) -> None:
+        while not self.stopping:
+            try:
+                connection, address = self.socket.accept()
+            except OSError:
+                if not self.stopping:
+                    time.sleep(_PAUSE)  # out of descriptors, for now
+                continue
+            if self.stopping:
+                connection.close()
+            else:
+                self.process_request(connection, address)
+
+    def _wake(self) -> None:
+        """Bring `accept` back: Linux lets a listening socket be shut down, elsewhere somebody has to call."""
+        try:
+            self.socket.shutdown(socket.SHUT_RDWR)
+        except OSError:
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(self.server_name), str(self.server_name))  # noqa: S104
+            socket.create_connection((host, self.server_port), timeout=1).close()
+
+    def _named(self, connection: socket.socket) -> str:
+        talk = self.connections.get(connection)
+        request = talk.current if talk else None
+        return f"{request.method} {request.target}" if request else "a connection"
+
+
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it was over already
+        connection.shutdown(socket.SHUT_RDWR)

@@ -1,0 +1,585 @@
+"""HTTP/1.1 on a socket: bytes to Request, Response to bytes (RFC 9110, RFC 9112); nothing of registries.
+
+Everything clever is here. A request's head is read in one loop with limits; its body only when somebody asks for
+it; an answer's head and small body leave in one send, a file by `sendfile`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import struct
+import time
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
+from dataclasses import dataclass, field
+from email.utils import formatdate
+from http import HTTPStatus
+from socketserver import BaseRequestHandler
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, unquote
+
+from .content import CHUNK, Content, FileSlice, chunks
+
+if TYPE_CHECKING:
+    from .server import Server
+
+HEAD_LIMIT = 64 * 1024
+"""Bytes a request's line and headers may have together."""
+DRAIN_LIMIT = 256 * 1024
+"""Bytes of an unread body that are read away to keep a connection."""
+LINGER_LIMIT = 64 * 1024 * 1024
+"""Bytes that are read away behind a last answer, so that the client gets to see it."""
+LINGER_SECONDS = 2.0
+"""The longest that takes."""
+ONE_SEND = 64 * 1024
+"""An answer's body up to so many bytes leaves together with its head."""
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_TARGET = re.compile(r"[\x21-\x7e]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_NUMBER = re.compile(r"[0-9]{1,18}")
+_CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e]*)?")
+_LINE_LIMIT = 4096
+_TLS_HANDSHAKE = b"\x16"
+_TIMED_OUT = (TimeoutError, BlockingIOError)
+
+
+class ProtocolError(Exception):
+    """A request that is no proper HTTP; the connection ends with `status` as its last answer."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class Disconnected(Exception):
+    """The client is gone, or silent for too long; there is nobody to answer."""
+
+
+class Headers(MutableMapping[str, str]):
+    """Header fields: names in any case, kept as first written; repeated fields joined by commas (RFC 9110 §5.3)."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
+        self._fields = {name.lower(): (name, value) for name, value in fields}
+
+    def __getitem__(self, name: str) -> str:
+        return self._fields[name.lower()][1]
+
+    def __setitem__(self, name: str, value: str) -> None:
+        self._fields[name.lower()] = (name, value)
+
+    def __delitem__(self, name: str) -> None:
+        del self._fields[name.lower()]
+
+    def __iter__(self) -> Iterator[str]:
+        return (name for name, _ in self._fields.values())
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __repr__(self) -> str:
+        return f"Headers({list(self._fields.values())!r})"
+
+    def get(self, name: str, default: Any = None) -> Any:
+        found = self._fields.get(name.lower())
+        return default if found is None else found[1]
+
+    def add(self, name: str, value: str) -> None:
+        """Set the field, or add `value` to what it has."""
+        found = self._fields.get(name.lower())
+        self._fields[name.lower()] = (name, value) if found is None else (found[0], f"{found[1]}, {value}")
+
+    def lines(self) -> str:
+        """The fields as they stand in a head."""
+        return "".join([f"{name}: {value}\r\n" for name, value in self._fields.values()])
+
+
+Query = dict[str, list[str]]
+
+
+@dataclass(slots=True)
+class Request:
+    """What a client asks. `path` and `query` are percent-decoded, `target` is what stood in the request line.
+
+    `user` and `fault` are notes for the log: who asked, and what made the answer go wrong.
+    """
+
+    method: str
+    path: str
+    query: Query = field(default_factory=dict)
+    headers: Headers = field(default_factory=Headers)
+    body: Body = field(default_factory=lambda: Body())
+    target: str = ""
+    version: str = "HTTP/1.1"
+    peer: str = ""
+    secure: bool = False
+    user: str | None = None
+    fault: object = None
+
+    def first(self, name: str) -> str | None:
+        """The first value of a query parameter."""
+        values = self.query.get(name)
+        return values[0] if values else None
+
+
+@dataclass(slots=True)
+class Response:
+    """What it is answered.
+
+    Unless `headers` has a Content-Length, it is set from `body`. A body that is an iterable is sent as it comes; it
+    needs a Content-Length, and where fewer bytes come than that says, the connection is closed.
+
+    `done`, if given, is called with the bytes received and sent, heads and bodies: just before the last of them
+    leave, so that whoever has the answer finds it accounted for, and again where fewer of them did.
+    """
+
+    status: int = 200
+    headers: Headers = field(default_factory=Headers)
+    body: Content | Iterable[Content] = b""
+    done: Callable[[int, int], None] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the body, by its Content-Length if it has one."""
+        stated = self.headers.get("content-length")
+        if stated is not None:
+            return int(stated)
+        return len(self.body) if isinstance(self.body, (bytes, memoryview, FileSlice)) else 0
+
+
+Handler = Callable[[Request], Response]
+"""The seam: whatever depends on bytes on the wire takes one of these and gives one back."""
+
+
+class Abort(Exception):
+    """Raised by a Handler, or by a Response's body: end the connection here, with a reset if `reset` is set."""
+
+    def __init__(self, *, reset: bool = False) -> None:
+        super().__init__("the connection is to end here")
+        self.reset = reset
+
+
+def parse_head(head: bytes) -> Request:
+    """The request that a head, without its empty line, asks. Raises ProtocolError."""
+    first, *lines = head.decode("latin-1").split("\r\n")
+    method, path, query, target, version = _parse_line(first)
+    headers = Headers()
+    for line in lines:
+        name, colon, value = line.partition(":")
+        value = value.strip(" \t")
+        # Spaces before the colon and folded lines are how requests get smuggled (RFC 9112 §5.1, §5.2).
+        if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise ProtocolError(400, "malformed header field")
+        headers.add(name, value)
+    if version == "HTTP/1.1" and "," in headers.get("host", ","):
+        raise ProtocolError(400, "exactly one Host header is needed")
+    return Request(method, path, query, headers, target=target, version=version)
+
+
+def _parse_line(line: str) -> tuple[str, str, Query, str, str]:
+    parts = line.split(" ")
+    if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
+        raise ProtocolError(400, "malformed request line")
+    method, target, version = parts
+    if version not in ("HTTP/1.1", "HTTP/1.0"):
+        status = 505 if re.fullmatch(r"HTTP/[0-9]\.[0-9]", version) else 400
+        raise ProtocolError(status, "HTTP/1.1 is spoken here")
+    path, _, query = target.partition("?")
+    if path[:1] != "/":  # the absolute form, as proxies send it (RFC 9112 §3.2.2), or the `*` of OPTIONS
+        scheme, mark, rest = path.partition("://")
+        path = "/" + rest.partition("/")[2] if mark and scheme.lower() in ("http", "https") else path
+    if "%" in path:
+        path = unquote(path, errors="replace")
+    return method, path, parse_qs(query, keep_blank_values=True) if query else {}, target, version
+
+
+class Stream:
+    """The reading side of a socket: heads, lines and stretches of bytes, with what was read ahead left over."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._socket = sock
+        self._ahead = b""
+        self._at = 0
+        self.received = 0
+        """Bytes handed out so far."""
+
+    def head(self) -> bytes | None:
+        """The next head without its empty line; None where the connection ends between two requests."""
+        data = self._ahead[self._at :].lstrip(b"\r\n")
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            if len(data) > HEAD_LIMIT:
+                break
+            if data.count(b"\n") != data.count(b"\r\n"):
+                raise ProtocolError(400, "a line ends with CR LF")
+            more = self._receive(idle=not data)
+            if not more:
+                return None
+            data = data + more if data else more.lstrip(b"\r\n")
+            if data[:1] == _TLS_HANDSHAKE:
+                raise ProtocolError(400, "this port speaks plain HTTP")
+        if not 0 <= end <= HEAD_LIMIT:
+            raise ProtocolError(431, f"a request's head may have {HEAD_LIMIT} bytes")
+        self._ahead, self._at = data, end + 4
+        self.received += end + 4
+        return data[:end]
+
+    def line(self) -> bytes:
+        """The next line without its CR LF."""
+        while (end := self._ahead.find(b"\r\n", self._at)) < 0:
+            if len(self._ahead) - self._at > _LINE_LIMIT:
+                raise ProtocolError(400, "a line of the body's framing is too long")
+            self._ahead = self._ahead[self._at :] + self._receive()
+            self._at = 0
+        line = self._ahead[self._at : end]
+        self.received += end + 2 - self._at
+        self._at = end + 2
+        return line
+
+    def into(self, view: memoryview) -> int:
+        """Fill some of `view`, of one byte at least; how many bytes it was."""
+        count = min(len(self._ahead) - self._at, len(view))
+        if count:
+            view[:count] = memoryview(self._ahead)[self._at : self._at + count]
+            self._at += count
+        else:
+            try:
+                count = self._socket.recv_into(view)
+            except OSError as error:
+                raise Disconnected from error
+            if not count:
+                raise Disconnected
+        self.received += count
+        return count
+
+    def _receive(self, *, idle: bool = False) -> bytes:
+        """What comes next; nothing only where the connection is `idle` and ends, or has been so for too long."""
+        try:
+            data = self._socket.recv(65536)
+        except OSError as error:
+            if idle and isinstance(error, _TIMED_OUT):
+                return b""
+            raise Disconnected from error
+        if not data and not idle:
+            raise Disconnected
+        return data
+
+
+class Body:
+    """A request's body, read when somebody asks for it: by `Content-Length`, or in chunks (RFC 9112 §6, §7.1).
+
+    Iterating gives pieces of it, each good until the next; `size` is its length in bytes, None where the client
+    leaves that open.
+    """
+
+    __slots__ = ("_continue", "_left", "_stream", "chunked", "finished", "size")
+
+    def __init__(self, stream: Stream | None = None, size: int | None = 0, proceed: Callable[[], None] | None = None):
+        self._stream = stream
+        self._continue = proceed
+        self._left = size or 0
+        self.size = size
+        self.chunked = size is None
+        self.finished = size == 0
+
+    @property
+    def refused(self) -> bool:
+        """Whether the client still waits for `100 Continue`, so that no body may be on its way at all."""
+        return self._continue is not None and not self.finished
+
+    @property
+    def left(self) -> int | None:
+        """Bytes still to come; None where nobody knows."""
+        return None if self.chunked and not self.finished else self._left
+
+    def __iter__(self) -> Iterator[memoryview]:
+        buffer: memoryview | None = None
+        while (room := self._room()) > 0 and self._stream is not None:
+            if buffer is None:
+                buffer = memoryview(bytearray(CHUNK if self.chunked else min(CHUNK, room)))
+            count = self._stream.into(buffer[:room])
+            self._left -= count
+            if self.chunked and not self._left and self._stream.line():
+                raise ProtocolError(400, "a chunk is longer than its size says")
+            if not self.chunked and not self._left:
+                self.finished = True
+            yield buffer[:count]
+
+    def read(self, limit: int) -> bytes | None:
+        """All of it, or None where it is of more than `limit` bytes."""
+        if self.size is not None and self.size > limit:
+            return None
+        data = bytearray()
+        for piece in self:
+            data += piece
+            if len(data) > limit:
+                return None
+        return bytes(data)
+
+    def drain(self, limit: int) -> bool:
+        """Read what is left away, if it is no more than `limit` bytes; whether nothing is left."""
+        if self.finished or self.refused or (self.left or 0) > limit:
+            return self.finished
+        for piece in self:
+            limit -= len(piece)
+            if limit < 0:
+                break
+        return self.finished
+
+    def _room(self) -> int:
+        """Bytes that may be read now; none at the end of the body."""
+        if self.finished or self._stream is None:
+            return 0
+        if self._continue is not None:
+            proceed, self._continue = self._continue, None
+            proceed()
+        if self.chunked and not self._left:
+            self._left = self._next_chunk(self._stream)
+        return self._left
+
+    def _next_chunk(self, stream: Stream) -> int:
+        match = _CHUNK_SIZE.fullmatch(stream.line())
+        if match is None:
+            raise ProtocolError(400, "malformed chunk size")
+        size = int(match[1], 16)
+        if size == 0:
+            trailer = HEAD_LIMIT
+            while line := stream.line():
+                trailer -= len(line)
+                if trailer < 0:
+                    raise ProtocolError(431, "the trailer is too long")
+            self.finished = True
+        return size
+
+
+def frame(request: Request, stream: Stream, proceed: Callable[[], None]) -> Body:
+    """The body that follows the request's head (RFC 9112 §6.3). Raises ProtocolError."""
+    length = request.headers.get("content-length")
+    coding = request.headers.get("transfer-encoding")
+    expect = request.headers.get("expect")
+    if expect is not None and expect.lower() != "100-continue":
+        raise ProtocolError(417, "only 100-continue can be expected")
+    wait = proceed if expect is not None and request.version == "HTTP/1.1" else None
+    if coding is not None:
+        if length is not None or request.version != "HTTP/1.1":
+            raise ProtocolError(400, "a body has a Content-Length or a Transfer-Encoding, not both")
+        if coding.lower() != "chunked":
+            raise ProtocolError(501, "chunked is the only transfer coding understood")
+        return Body(stream, None, wait)
+    if length is None:
+        return Body(stream, 0)
+    if not _NUMBER.fullmatch(length):
+        raise ProtocolError(400, "malformed Content-Length")
+    return Body(stream, int(length), wait)
+
+
+class Connection(BaseRequestHandler):
+    """One client's connection: requests in turn, until either side has enough."""
+
+    server: Server
+    request: socket.socket
+
+    def setup(self) -> None:
+        """No Nagle: an answer is one send, and waiting for more costs 40 ms (DESIGN.md, "measured")."""
+        self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        set_timeout(self.request, self.server.timeout_seconds)
+        self.stream = Stream(self.request)
+        self.sent = 0
+        self.current: Request | None = None
+        self.server.connections[self.request] = self
+
+    def handle(self) -> None:
+        """Answer until the connection ends. Raises Disconnected where the client left in the middle of something."""
+        keep = True
+        try:
+            while keep and not self.server.stopping:
+                head = self.stream.head()
+                if head is None:
+                    return
+                keep = self._exchange(head)
+        except ProtocolError as error:
+            self._refuse(error)
+            keep = False
+        except Abort as abort:
+            self._abort(abort)
+            return
+        if not keep:
+            self._linger()
+
+    def _exchange(self, head: bytes) -> bool:
+        """Answer one request; whether the connection may carry another."""
+        self._received, self._sent = self.stream.received - len(head) - 4, self.sent
+        self.current = request = parse_head(head)
+        request.body = frame(request, self.stream, self._proceed)
+        request.peer, request.secure = self.client_address[0], hasattr(self.request, "getpeercert")
+        response = self.server.handler(request)
+        keep = _wants_more(request) and not _too_much(request.body)
+        try:
+            whole = self._send(request, response, keep)
+        except BaseException:
+            self._tell(response, 0)
+            raise
+        whole = whole and request.body.drain(DRAIN_LIMIT)
+        self.current = None
+        return keep and whole
+
+    def _tell(self, response: Response, about_to_send: int) -> None:
+        if response.done is not None:
+            response.done(self.stream.received - self._received, self.sent - self._sent + about_to_send)
+
+    def _proceed(self) -> None:
+        self._write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _refuse(self, error: ProtocolError) -> None:
+        reason = _reason(error.status)
+        body = f"{error}\n".encode()
+        self._write(
+            f"HTTP/1.0 {error.status} {reason}\r\nContent-Type: text/plain; charset=utf-8\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n".encode()
+            + body
+        )
+
+    def _send(self, request: Request, response: Response, keep: bool) -> bool:
+        """Send the answer; whether it was as long as it said."""
+        size, body = response.size, response.body
+        head = _head(response, size, request.version, keep)
+        if request.method == "HEAD" or response.status in (204, 304):
+            size, body = 0, b""
+        pieces = _pieces(head, body, sendfile=hasattr(os, "sendfile") and not request.secure)
+        left = len(head) + size
+        for piece in pieces:
+            left -= len(piece)
+            if left <= 0:
+                self._tell(response, len(piece))
+            if isinstance(piece, FileSlice):
+                self._send_file(piece)
+            else:
+                self._write(piece)
+        if left > 0:
+            self._tell(response, 0)
+        return left == 0
+
+    def _send_file(self, content: FileSlice) -> None:
+        at, stop = content.start, content.start + content.size
+        try:
+            while at < stop:
+                count = os.sendfile(self.request.fileno(), content.file.fileno(), at, stop - at)
+                if not count:
+                    raise Disconnected("the file has shrunk")
+                at += count
+                self.sent += count
+        except OSError as error:
+            raise Disconnected from error
+
+    def _write(self, data: bytes | memoryview) -> None:
+        try:
+            self.request.sendall(data)
+        except OSError as error:
+            raise Disconnected from error
+        self.sent += len(data)
+
+    def _linger(self) -> None:
+        """Say that we are done and read on for a while: a reset would take the answer away (RFC 9112 §9.6)."""
+        try:
+            self.request.shutdown(socket.SHUT_WR)
+            deadline, left = time.monotonic() + LINGER_SECONDS, LINGER_LIMIT
+            while left > 0 and (seconds := deadline - time.monotonic()) > 0:
+                set_timeout(self.request, seconds)
+                data = self.request.recv(CHUNK)
+                if not data:
+                    return
+                left -= len(data)
+        except OSError:
+            return  # gone, which is what we wait for
+
+    def _abort(self, abort: Abort) -> None:
+        if abort.reset:
+            # A linger time of zero makes close send RST instead of FIN.
+            self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+_RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
+
+
+def set_timeout(sock: socket.socket, seconds: float) -> None:
+    """Let every wait for the socket end after `seconds`.
+
+    Where the system has it, the kernel keeps the time: `settimeout` costs a poll before each call, and takes
+    `os.sendfile` its patience.
+    """
+    if os.name == "nt":
+        sock.settimeout(seconds)
+        return
+    microseconds = max(1, int(seconds * 1_000_000))
+    value = struct.pack("ll", *divmod(microseconds, 1_000_000))
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+
+def _wants_more(request: Request) -> bool:
+    """Whether the client means to ask again on this connection."""
+    options = request.headers.get("connection", "").lower()
+    return "keep-alive" in options if request.version == "HTTP/1.0" else "close" not in options
+
+
+def _pieces(head: bytes, body: Content | Iterable[Content], *, sendfile: bool) -> Iterator[Content]:
+    """An answer in the pieces it is sent in: what is small together with the head, a large file by itself."""
+    if not isinstance(body, (bytes, memoryview, FileSlice)):
+        yield head
+        for part in body:
+            yield from _parts(part, sendfile=sendfile)
+    elif len(body) <= ONE_SEND:
+        yield head + bytes(body)
+    else:
+        yield head
+        yield from _parts(body, sendfile=sendfile)
+
+
+def _parts(content: Content, *, sendfile: bool) -> Iterator[Content]:
+    if sendfile and isinstance(content, FileSlice) and len(content) > ONE_SEND:
+        # The tail apart: what is done before an answer's last bytes leave is then done before they can arrive.
+        yield content[:-1]
+        yield bytes(content[-1:])
+    else:
+        yield from chunks(content)
+
+
+def _too_much(body: Body) -> bool:
+    """Whether what is left of an unread body is not worth reading away."""
+    if body.finished:
+        return False
+    return body.refused or body.left is None or body.left > DRAIN_LIMIT
+
+
+def _head(response: Response, size: int, version: str, keep: bool) -> bytes:
+    status = response.status
+    fields = [f"HTTP/1.1 {status} {_reason(status)}\r\n", _date(), response.headers.lines()]
+    if "content-length" not in response.headers and status not in (204, 304) and status >= 200:
+        fields.append(f"Content-Length: {size}\r\n")
+    if not keep:
+        fields.append("Connection: close\r\n")
+    elif version == "HTTP/1.0":
+        fields.append("Connection: keep-alive\r\n")
+    fields.append("\r\n")
+    return "".join(fields).encode("latin-1", errors="replace")
+
+
+_REASONS = {status.value: status.phrase for status in HTTPStatus}
+
+
+def _reason(status: int) -> str:
+    return _REASONS.get(status, "Unknown")
+
+
+_now: tuple[int, str] = (0, "")
+
+
+def _date() -> str:
+    """The Date header, made once a second."""
+    global _now
+    second = int(time.time())
+    if _now[0] != second:
+        _now = (second, f"Date: {formatdate(second, usegmt=True)}\r\n")
+    return _now[1]
