@@ -7,6 +7,7 @@ a fixture is used.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -39,15 +40,14 @@ def make_registry(
 
     made: list[Registry] = []
     marked = _marked(request)
+    with ExitStack() as stack:
 
-    def make(*store: Any, **options: Any) -> Registry:
-        registry = Registry(*store, **{**registry_options, **marked, **options}).start()
-        made.append(registry)
-        return registry
+        def make(*store: Any, **options: Any) -> Registry:
+            registry = stack.enter_context(Registry(*store, **{**registry_options, **marked, **options}))
+            made.append(registry)
+            return registry
 
-    yield make
-    for registry in reversed(made):
-        registry.stop()
+        yield make
     for error in (error for registry in made for error in registry.errors):
         raise error
 

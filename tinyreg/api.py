@@ -38,6 +38,8 @@ CATALOG_LIMIT = 1000
 """The most repositories one may ask for at once, as in Docker's registry (SPEC F6)."""
 
 JSON = "application/json"
+API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
+"""By this older clients know a registry, in refusals too (SPEC A10)."""
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 Endpoint = Callable[["Api", Request, Route], Response]
@@ -58,6 +60,7 @@ class Api:
         """The answer; never raises but for what ends the connection."""
         try:
             response = self._answer(request)
+            response.headers[API_VERSION[0]] = API_VERSION[1]
         except RegistryError as error:
             response = refusal(error)
         except (Abort, Disconnected, ProtocolError):
@@ -65,7 +68,6 @@ class Api:
         except Exception as error:  # whatever it is, the client is told and the test will be
             self.errors.append(error)
             response = refusal(RegistryError(f"tinyreg failed: {error!r}"))
-        response.headers["Docker-Distribution-Api-Version"] = "registry/2.0"
         return response
 
     def _answer(self, request: Request) -> Response:
@@ -251,7 +253,7 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
 
 def refusal(error: RegistryError) -> Response:
     """An error in the spec's form (distribution-spec, "Error Codes")."""
-    return _json({"errors": error.entries()}, error.headers, error.status)
+    return _json({"errors": error.entries()}, {API_VERSION[0]: API_VERSION[1], **error.headers}, error.status)
 
 
 def _json(value: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:

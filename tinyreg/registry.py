@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from types import TracebackType
 
 from .api import Api
+from .quirks import Quirk, find
 from .recorder import Recorder, Requests
 from .reference import Name
 from .repository import Repository, Sessions
 from .server import Server
 from .store import Store
-from .store.checked import Checked, missing_blobs, missing_children
+from .store.checked import RULES, Checked
 from .store.directory import DirectoryStore
 from .store.memory import MemoryStore
 from .wire import Handler
@@ -21,7 +23,7 @@ class Registry:
     """A registry on `host`:`port` (0: a free port), listening from `start` to `stop`, or within a `with` block.
 
     `store` is None (a MemoryStore), a path (a DirectoryStore) or any Store. The constructor opens the store and
-    raises what that raises (OSError).
+    raises what that raises (OSError). `quirks` are names of `quirks.QUIRKS`, or Quirks.
     """
 
     def __init__(
@@ -30,13 +32,19 @@ class Registry:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        quirks: Iterable[str | Quirk] = (),
     ) -> None:
         self.store = open_store(store)
         self.errors: list[Exception] = []
         self._sessions = Sessions()
-        checked = Checked(self.store, [missing_blobs, missing_children])
+        differences = find(quirks)
+        left_out = [rule for quirk in differences for rule in quirk.without]
+        checked = Checked(self.store, [rule for rule in RULES if rule not in left_out])
         self.requests = Requests()
-        self._handler: Handler = Recorder(Api(checked, self._sessions, self.errors), self.requests)
+        handler: Handler = Api(checked, self._sessions, self.errors)
+        for quirk in differences:
+            handler = quirk.over(handler)
+        self._handler = Recorder(handler, self.requests)
         self._address = host, port
         self._server: Server | None = None
 

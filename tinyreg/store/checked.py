@@ -46,6 +46,9 @@ def missing_children(store: Store, name: Name, manifest: Manifest) -> Iterator[D
                 yield child.digest
 
 
+RULES: tuple[Rule, ...] = (missing_blobs, missing_children)
+
+
 def _has(get: Callable[[Name, Digest], object], name: Name, digest: Digest) -> bool:
     try:
         get(name, digest)
