@@ -10,10 +10,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
 from .api import refusal
-from .errors import ManifestInvalid, ManifestUnknown, NotFound, Unsupported
-from .manifest import IMAGE_TYPES, INDEX_TYPES
+from .errors import ManifestUnknown, NotFound, Unsupported
+from .manifest import INDEX_TYPES
 from .routes import Target
-from .store.checked import Rule, missing_blobs, missing_children
+from .store.checked import RULES, Rule, known_type, missing_blobs, missing_children
 from .wire import Handler, Request, Response
 
 
@@ -23,10 +23,11 @@ def _same(inner: Handler) -> Handler:
 
 @dataclass(frozen=True)
 class Quirk:
-    """A difference: a layer `over` the Handler, and the rules on manifests that a registry does `without`."""
+    """A difference: a layer `over` the Handler, `rules` on manifests of its own, and those it does `without`."""
 
     name: str
     over: Callable[[Handler], Handler] = _same
+    rules: tuple[Rule, ...] = ()
     without: tuple[Rule, ...] = ()
 
 
@@ -45,17 +46,6 @@ def _no_delete(inner: Handler) -> Handler:
     def handle(request: Request) -> Response:
         if request.method == "DELETE" and Target.cut(request.path).kind in ("manifest", "blob"):
             return refusal(Unsupported("deleting is not supported", headers={"Allow": "GET, HEAD"}))
-        return inner(request)
-
-    return handle
-
-
-def _known_types_only(inner: Handler) -> Handler:
-    def handle(request: Request) -> Response:
-        media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if request.method == "PUT" and Target.cut(request.path).kind == "manifest":
-            if media_type not in IMAGE_TYPES | INDEX_TYPES:
-                return refusal(ManifestInvalid(f"manifests of type {media_type!r} are not taken"))
         return inner(request)
 
     return handle
@@ -110,13 +100,19 @@ QUIRKS = {
     for quirk in (
         Quirk("no-referrers", _no_referrers),  # SPEC G6
         Quirk("no-delete", _no_delete),  # SPEC H4
-        Quirk("known-types-only", _known_types_only),  # SPEC E4
+        Quirk("known-types-only", rules=(known_type,)),  # SPEC E4
         Quirk("strict-accept", _strict_accept),  # SPEC C4: as Docker's registry does for OCI types
         Quirk("list-to-image", _list_to_image),  # SPEC C4: a manifest list's linux/amd64 image, to older clients
         Quirk("sparse-indexes", without=(missing_children,)),  # SPEC E6
         Quirk("unchecked-manifests", without=(missing_blobs, missing_children)),  # SPEC E6
     )
 }
+
+
+def rules(quirks: Iterable[Quirk]) -> list[Rule]:
+    """The rules on manifests that a registry with these quirks has."""
+    without = {rule for quirk in quirks for rule in quirk.without}
+    return [*(rule for rule in RULES if rule not in without), *(rule for quirk in quirks for rule in quirk.rules)]
 
 
 def find(quirks: Iterable[str | Quirk]) -> list[Quirk]:

@@ -7,13 +7,13 @@ from collections.abc import Iterable
 from types import TracebackType
 
 from .api import Api
-from .quirks import Quirk, find
+from .quirks import Quirk, find, rules
 from .recorder import Recorder, Requests
 from .reference import Name
 from .repository import Repository, Sessions
 from .server import Server
 from .store import Store
-from .store.checked import RULES, Checked
+from .store.checked import Checked
 from .store.directory import DirectoryStore
 from .store.memory import MemoryStore
 from .wire import Handler
@@ -38,8 +38,7 @@ class Registry:
         self.errors: list[Exception] = []
         self._sessions = Sessions()
         differences = find(quirks)
-        left_out = [rule for quirk in differences for rule in quirk.without]
-        checked = Checked(self.store, [rule for rule in RULES if rule not in left_out])
+        checked = Checked(self.store, rules(differences))
         self.requests = Requests()
         handler: Handler = Api(checked, self._sessions, self.errors)
         for quirk in differences:

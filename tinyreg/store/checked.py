@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 
-from ..errors import BlobUnknown, ManifestBlobUnknown, ManifestUnknown, NameUnknown
+from ..errors import BlobUnknown, ManifestBlobUnknown, ManifestInvalid, ManifestUnknown, NameUnknown
 from ..manifest import Manifest
 from ..reference import Digest, Name, Tag
 from . import Layer, Store
@@ -14,7 +14,7 @@ Rule = Callable[[Store, Name, Manifest], Iterator[Digest]]
 
 
 class Checked(Layer):
-    """A store that refuses a manifest for which one of `rules` finds content missing (SPEC E6)."""
+    """A store that refuses a manifest for which one of `rules` finds content missing, or raises (SPEC E6)."""
 
     def __init__(self, inner: Store, rules: Sequence[Rule]) -> None:
         super().__init__(inner)
@@ -44,6 +44,13 @@ def missing_children(store: Store, name: Name, manifest: Manifest) -> Iterator[D
         for child in manifest.manifests:
             if not _has(store.manifest, name, child.digest) and not _has(store.blob, name, child.digest):
                 yield child.digest
+
+
+def known_type(store: Store, name: Name, manifest: Manifest) -> Iterator[Digest]:
+    """Nothing is missing, but a type that is neither an image nor an index is refused. Raises ManifestInvalid."""
+    if not manifest.is_known:
+        raise ManifestInvalid(f"manifests of type {manifest.media_type} are not taken")
+    return iter(())
 
 
 RULES: tuple[Rule, ...] = (missing_blobs, missing_children)

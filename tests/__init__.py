@@ -1,0 +1,1 @@
+"""The tests of tinyreg; they mirror its files."""

@@ -1,0 +1,9 @@
+"""Fixtures for the whole suite: tinyreg's own plugin, by its entry point or, from a bare checkout, by its name."""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+
+pytest_plugins = ["pytester"]
+if not any(point.value == "conftest_plugin" for point in entry_points(group="pytest11")):
+    pytest_plugins.append("conftest_plugin")
