@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
@@ -27,6 +25,7 @@ from .errors import (
 from .manifest import OCI_INDEX
 from .ranges import Span, parse_content_range, parse_range
 from .reference import Digest, Name, Tag
+from .refusal import API_VERSION, answer, refusal
 from .repository import Repository, Sessions
 from .routes import Route, Target
 from .store import Store
@@ -37,9 +36,6 @@ MANIFEST_LIMIT = 8 * 1024 * 1024
 CATALOG_LIMIT = 1000
 """The most repositories one may ask for at once, as in Docker's registry (SPEC F6)."""
 
-JSON = "application/json"
-API_VERSION = ("Docker-Distribution-Api-Version", "registry/2.0")
-"""By this older clients know a registry, in refusals too (SPEC A10)."""
 _COUNT = re.compile(r"[0-9]{1,18}")
 
 Endpoint = Callable[["Api", Request, Route], Response]
@@ -88,7 +84,7 @@ class Api:
 
     def base(self, request: Request, route: Route) -> Response:
         """end-1: whether this is a registry."""
-        return _json({})
+        return answer({})
 
     def catalog(self, request: Request, route: Route) -> Response:
         """`_catalog`: which repositories there are (SPEC F6)."""
@@ -97,13 +93,13 @@ class Api:
             raise PaginationNumberInvalid(f"n is {CATALOG_LIMIT} at most")
         last = request.first("last") or ""
         names, headers = _page(lambda limit: self.store.repositories(last, limit), count, route)
-        return _json({"repositories": names}, headers)
+        return answer({"repositories": names}, headers)
 
     def list_tags(self, request: Request, route: Route) -> Response:
         """end-8: a repository's tags."""
         repository, last = self._repository(route), request.first("last") or ""
         names, headers = _page(lambda limit: repository.tags(last, limit), _count(request), route)
-        return _json({"name": route.name, "tags": names}, headers)
+        return answer({"name": route.name, "tags": names}, headers)
 
     # end-3, end-7, end-9: manifests
 
@@ -219,7 +215,7 @@ class Api:
         wanted = request.first("artifactType") or None
         found = self._repository(route).referrers(route.digest, wanted)
         index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [each.to_json() for each in found]}
-        response = _json(index)
+        response = answer(index)
         response.headers["Content-Type"] = OCI_INDEX
         if wanted:
             response.headers["OCI-Filters-Applied"] = "artifactType"
@@ -249,16 +245,6 @@ ENDPOINTS: dict[str, dict[str, Endpoint]] = {
     },
     "referrers": _reading(Api.get_referrers),  # end-12a, end-12b
 }
-
-
-def refusal(error: RegistryError) -> Response:
-    """An error in the spec's form (distribution-spec, "Error Codes")."""
-    return _json({"errors": error.entries()}, {API_VERSION[0]: API_VERSION[1], **error.headers}, error.status)
-
-
-def _json(value: Any, headers: dict[str, str] | None = None, status: int = 200) -> Response:
-    fields = Headers([("Content-Type", JSON), *(headers or {}).items()])
-    return Response(status, fields, json.dumps(value, separators=(",", ":")).encode())
 
 
 def _quoted(digest: Digest) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 
 class RegistryError(Exception):
@@ -12,7 +12,7 @@ class RegistryError(Exception):
     `detail` is any JSON value that helps the reader; `headers` are sent along with the answer.
     """
 
-    code: ClassVar[str] = "UNKNOWN"
+    code: str = "UNKNOWN"
     status: int = 500
     message: str = "unknown error"
 

@@ -9,9 +9,9 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from .api import refusal
 from .errors import ManifestUnknown, NotFound, Unsupported
 from .manifest import INDEX_TYPES
+from .refusal import refusal
 from .routes import Target
 from .store.checked import RULES, Rule, known_type, missing_blobs, missing_children
 from .wire import Handler, Request, Response

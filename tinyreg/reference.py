@@ -102,6 +102,12 @@ def parse_reference(text: str) -> Reference:
     return Digest.parse(text) if ":" in text else Tag.parse(text)
 
 
+def split(text: str) -> tuple[Name, Tag | None]:
+    """`team/app:1.0` as its name and tag; None where it has no tag. Raises NameInvalid, TagInvalid."""
+    name, colon, tag = text.partition(":")
+    return Name.parse(name), Tag.parse(tag) if colon else None
+
+
 def hasher(algorithm: str, data: bytes | memoryview = b"") -> _Hash:
     """A hash that computes digests under `algorithm`, fed with `data`. Raises DigestInvalid for an unknown one."""
     if algorithm not in _ENCODED:

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
+from typing import Any
 
+from . import image
 from .api import Api
+from .faults import Faults
+from .image import Made
+from .layer import Files
+from .manifest import Descriptor
 from .quirks import Quirk, find, rules
+from .ratelimit import RateLimit
 from .recorder import Recorder, Requests
-from .reference import Name
+from .reference import Digest, Name, split
 from .repository import Repository, Sessions
 from .server import Server
 from .store import Store
 from .store.checked import Checked
 from .store.directory import DirectoryStore
 from .store.memory import MemoryStore
+from .view import View
 from .wire import Handler
 
 
@@ -38,12 +46,14 @@ class Registry:
         self.errors: list[Exception] = []
         self._sessions = Sessions()
         differences = find(quirks)
-        checked = Checked(self.store, rules(differences))
+        self._content = Checked(self.store, rules(differences))
         self.requests = Requests()
-        handler: Handler = Api(checked, self._sessions, self.errors)
+        handler: Handler = Api(self._content, self._sessions, self.errors)
         for quirk in differences:
             handler = quirk.over(handler)
-        self._handler = Recorder(handler, self.requests)
+        self._core = handler
+        self.faults = Faults(handler)
+        self._handler = Recorder(self.faults, self.requests)
         self._address = host, port
         self._server: Server | None = None
 
@@ -101,19 +111,50 @@ class Registry:
         return f"{self.host}/{image}"
 
     def reset(self) -> None:
-        """Forget content and requests, keeping the port and the settings."""
+        """Forget content, requests and faults, keeping the port and the settings."""
+        self.faults.clear()
+        self.faults.inner = self._core
         self._sessions.clear()
         self.store.clear()
         self.requests.clear()
         self.errors.clear()
 
+    def rate_limit(self, limit: int, window: float = 21600) -> None:
+        """Let each client pull `limit` manifests in `window` seconds from now on, as Docker Hub does (SPEC M1).
+
+        Raises ValueError for a limit below 0 or no window.
+        """
+        self.faults.inner = RateLimit(self._core, limit, window)
+
+    def push_image(self, reference: str, layers: Iterable[Files | bytes] | None = None, **options: Any) -> Descriptor:
+        """Put an image into the store, under `team/app:1.0`, or untagged as `team/app`; see `image.image`."""
+        return self._put(reference, image.image(layers, **options))
+
+    def push_index(self, reference: str, manifests: Sequence[Descriptor], **options: Any) -> Descriptor:
+        """Put an index of what was pushed to the same repository into the store; see `image.index`."""
+        return self._put(reference, image.index(manifests, **options))
+
+    def push_artifact(
+        self, reference: str, artifact_type: str, files: Mapping[str, bytes], **options: Any
+    ) -> Descriptor:
+        """Put an artifact into the store; see `image.artifact`."""
+        return self._put(reference, image.artifact(artifact_type, files, **options))
+
+    def _put(self, reference: str, made: Made) -> Descriptor:
+        name, tag = split(reference)
+        repository = Repository(self._content, self._sessions, name)
+        for blob in made.blobs:
+            repository.push_blob(Digest.of(blob), [blob])
+        repository.push_manifest(tag or made.descriptor.digest, made.data, made.descriptor.media_type)
+        return made.descriptor
+
     def repositories(self) -> list[str]:
         """The names of the repositories, sorted."""
         return list(self.store.repositories())
 
-    def repository(self, name: str) -> Repository:
+    def repository(self, name: str) -> View:
         """The repository, whether or not there is anything in it yet. Raises NameInvalid."""
-        return Repository(self.store, self._sessions, Name.parse(name))
+        return View(self.store, self._sessions, Name.parse(name))
 
 
 def open_store(store: Store | str | os.PathLike[str] | None) -> Store:

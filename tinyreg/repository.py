@@ -19,7 +19,7 @@ from .errors import (
     SizeInvalid,
 )
 from .manifest import Descriptor, Manifest
-from .reference import Digest, Name, Reference, Tag, parse_reference
+from .reference import Digest, Name, Reference, Tag
 from .store import Store, Upload
 
 SESSION_TIMEOUT = 3600.0
@@ -113,14 +113,6 @@ class Repository:
         """What `reference` names. Raises ManifestUnknown, NameUnknown."""
         digest = self.store.resolve(self.name, reference) if isinstance(reference, Tag) else reference
         return self.store.manifest(self.name, digest)
-
-    def manifest(self, reference: str) -> Manifest:
-        """What a tag or digest names. Raises ManifestUnknown, NameUnknown; TagInvalid, DigestInvalid."""
-        return self.pull_manifest(parse_reference(reference))
-
-    def blob(self, digest: str) -> bytes:
-        """The blob, read. Raises BlobUnknown, DigestInvalid."""
-        return bytes(self.pull_blob(Digest.parse(digest)))
 
     def pull_blob(self, digest: Digest) -> Content:
         """The blob. Raises BlobUnknown."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import socket
 import struct
 import time
@@ -93,8 +94,11 @@ class Headers(MutableMapping[str, str]):
         self._fields[name.lower()] = (name, value) if found is None else (found[0], f"{found[1]}, {value}")
 
     def lines(self) -> str:
-        """The fields as they stand in a head."""
-        return "".join([f"{name}: {value}\r\n" for name, value in self._fields.values()])
+        """The fields as they stand in a head. Raises ValueError for one that would break out of its line."""
+        lines = "".join([f"{name}: {value}\r\n" for name, value in self._fields.values()])
+        if not lines.count("\r") == lines.count("\n") == len(self._fields):
+            raise ValueError("a line break in a header field")
+        return lines
 
 
 Query = dict[str, list[str]]
@@ -104,7 +108,8 @@ Query = dict[str, list[str]]
 class Request:
     """What a client asks. `path` and `query` are percent-decoded, `target` is what stood in the request line.
 
-    `user` and `fault` are notes for the log: who asked, and what made the answer go wrong.
+    `gone` tells whether the client has left while it waits. `user` and `fault` are notes for the log: who asked, and
+    what made the answer go wrong.
     """
 
     method: str
@@ -116,6 +121,7 @@ class Request:
     version: str = "HTTP/1.1"
     peer: str = ""
     secure: bool = False
+    gone: Callable[[], bool] = lambda: False
     user: str | None = None
     fault: object = None
 
@@ -131,6 +137,7 @@ class Response:
 
     Unless `headers` has a Content-Length, it is set from `body`. A body that is an iterable is sent as it comes; it
     needs a Content-Length, and where fewer bytes come than that says, the connection is closed.
+    `raw` sends the body alone, without a head, and ends the connection.
 
     `done`, if given, is called with the bytes received and sent, heads and bodies: just before the last of them
     leave, so that whoever has the answer finds it accounted for, and again where fewer of them did.
@@ -139,6 +146,7 @@ class Response:
     status: int = 200
     headers: Headers = field(default_factory=Headers)
     body: Content | Iterable[Content] = b""
+    raw: bool = False
     done: Callable[[int, int], None] | None = None
 
     @property
@@ -231,6 +239,8 @@ class Stream:
         while (end := self._ahead.find(b"\r\n", self._at)) < 0:
             if len(self._ahead) - self._at > _LINE_LIMIT:
                 raise ProtocolError(400, "a line of the body's framing is too long")
+            if self._ahead.find(b"\n", self._at) >= 0:
+                raise ProtocolError(400, "a line ends with CR LF")
             self._ahead = self._ahead[self._at :] + self._receive()
             self._at = 0
         line = self._ahead[self._at : end]
@@ -274,7 +284,7 @@ class Body:
     leaves that open.
     """
 
-    __slots__ = ("_continue", "_left", "_stream", "chunked", "finished", "size")
+    __slots__ = ("_continue", "_left", "_stream", "chunked", "finished", "size", "tap")
 
     def __init__(self, stream: Stream | None = None, size: int | None = 0, proceed: Callable[[], None] | None = None):
         self._stream = stream
@@ -283,6 +293,8 @@ class Body:
         self.size = size
         self.chunked = size is None
         self.finished = size == 0
+        self.tap: Callable[[Iterator[memoryview]], Iterator[memoryview]] = iter
+        """What the pieces pass through on their way to who reads them."""
 
     @property
     def refused(self) -> bool:
@@ -295,6 +307,9 @@ class Body:
         return None if self.chunked and not self.finished else self._left
 
     def __iter__(self) -> Iterator[memoryview]:
+        return self.tap(self._pieces())
+
+    def _pieces(self) -> Iterator[memoryview]:
         buffer: memoryview | None = None
         while (room := self._room()) > 0 and self._stream is not None:
             if buffer is None:
@@ -322,7 +337,7 @@ class Body:
         """Read what is left away, if it is no more than `limit` bytes; whether nothing is left."""
         if self.finished or self.refused or (self.left or 0) > limit:
             return self.finished
-        for piece in self:
+        for piece in self._pieces():
             limit -= len(piece)
             if limit < 0:
                 break
@@ -414,6 +429,7 @@ class Connection(BaseRequestHandler):
         self.current = request = parse_head(head)
         request.body = frame(request, self.stream, self._proceed)
         request.peer, request.secure = self.client_address[0], hasattr(self.request, "getpeercert")
+        request.gone = self._gone
         response = self.server.handler(request)
         keep = _wants_more(request) and not _too_much(request.body)
         try:
@@ -421,9 +437,10 @@ class Connection(BaseRequestHandler):
         except BaseException:
             self._tell(response, 0)
             raise
-        whole = whole and request.body.drain(DRAIN_LIMIT)
+        # Where the connection is not kept, what is left of the body is `_linger`'s.
+        keep = keep and whole and request.body.drain(DRAIN_LIMIT)
         self.current = None
-        return keep and whole
+        return keep
 
     def _tell(self, response: Response, about_to_send: int) -> None:
         if response.done is not None:
@@ -444,7 +461,7 @@ class Connection(BaseRequestHandler):
     def _send(self, request: Request, response: Response, keep: bool) -> bool:
         """Send the answer; whether it was as long as it said."""
         size, body = response.size, response.body
-        head = _head(response, size, request.version, keep)
+        head = b"" if response.raw else _head(response, size, request.version, keep)
         if request.method == "HEAD" or response.status in (204, 304):
             size, body = 0, b""
         pieces = _pieces(head, body, sendfile=hasattr(os, "sendfile") and not request.secure)
@@ -459,7 +476,17 @@ class Connection(BaseRequestHandler):
                 self._write(piece)
         if left > 0:
             self._tell(response, 0)
-        return left == 0
+        return left == 0 and not response.raw
+
+    def _gone(self) -> bool:
+        """Whether nobody waits for the answer any more; what the client may have sent meanwhile stays to be read."""
+        if self.server.stopping:
+            return True
+        readable, _, _ = select.select([self.request], [], [], 0)
+        try:
+            return bool(readable) and not self.request.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def _send_file(self, content: FileSlice) -> None:
         at, stop = content.start, content.start + content.size

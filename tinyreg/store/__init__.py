@@ -55,6 +55,9 @@ class Store(Protocol):
     def upload(self, name: Name, algorithm: str = "sha256") -> Upload:
         """A new upload, hashed with `algorithm` as it comes; the digest at `commit` may be of another one."""
 
+    def put_blob(self, name: Name, digest: Digest, content: Content) -> None:
+        """Keep `content` as the blob `digest`, checked by nobody."""
+
     def mount(self, name: Name, digest: Digest, source: Name | None) -> None:
         """Make the blob of `source`, or of any repository where it is None, one of `name`'s. Raises BlobUnknown."""
 
@@ -131,6 +134,9 @@ class Layer:
 
     def upload(self, name: Name, algorithm: str = "sha256") -> Upload:
         return self.inner.upload(name, algorithm)
+
+    def put_blob(self, name: Name, digest: Digest, content: Content) -> None:
+        self.inner.put_blob(name, digest, content)
 
     def mount(self, name: Name, digest: Digest, source: Name | None) -> None:
         self.inner.mount(name, digest, source)
