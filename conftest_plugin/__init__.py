@@ -21,6 +21,19 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "registry(**options): keywords for the Registry of this test's fixtures")
 
 
+_made = pytest.StashKey["list[Registry]"]()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    """Show what the registries of a test that failed were asked and answered."""
+    outcome = yield
+    report = outcome.get_result()  # type: ignore[attr-defined]  # pluggy sends its Result in
+    if report.failed:
+        for registry in item.stash.get(_made, []):
+            report.sections.append((f"tinyreg {registry.url}", registry.requests.table()))
+
+
 @pytest.fixture(scope="session")
 def registry_options() -> dict[str, Any]:
     """Keywords for every Registry of this suite; override it."""
@@ -38,7 +51,7 @@ def make_registry(
     """
     from tinyreg import Registry
 
-    made: list[Registry] = []
+    made = request.node.stash[_made] = []
     marked = _marked(request)
     with ExitStack() as stack:
 

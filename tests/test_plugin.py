@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import unittest
 from textwrap import dedent
 
 import pytest
@@ -113,3 +115,60 @@ def test_it_is_safe_under_xdist(pytester: pytest.Pytester) -> None:
 def test_it_is_silent_about_passing_tests(pytester: pytest.Pytester) -> None:
     result = run(pytester, "\n    def test_it(registry): urllib.request.urlopen(registry.url).close()", "-q")
     assert "tinyreg" not in result.stdout.str().replace("127.0.0.1", "")
+
+
+def test_a_failed_test_shows_what_its_registries_were_asked(pytester: pytest.Pytester) -> None:
+    result = run(
+        pytester,
+        """
+        def test_it(registry, make_registry):
+            make_registry()
+            registry.faults.add(status=503, kind="catalog")
+            urllib.request.urlopen(registry.url + "/v2/").close()
+            with pytest.raises(OSError):
+                urllib.request.urlopen(registry.url + "/v2/_catalog")
+            assert False
+        """,
+    )
+    result.assert_outcomes(failed=1)
+    result.stdout.re_match_lines(
+        [
+            r"-+ tinyreg http://127\.0\.0\.1:\d+ -+",
+            r"200 GET    /v2/ +\d+ B in +\d+ B out +[\d.]+ ms",
+            r"503 GET    /v2/_catalog +\d+ B in +\d+ B out +[\d.]+ ms  fault: status=503 kind=catalog",
+            r"-+ tinyreg http://127\.0\.0\.1:\d+ -+",
+            r"no requests",
+        ]
+    )
+
+
+def test_async_tests_talk_to_a_registry_in_its_own_threads(registry: Registry) -> None:
+    async def ask() -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", registry.port)
+        writer.write(b"GET /v2/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+        await writer.wait_closed()
+        return answer
+
+    async def many() -> list[bytes]:
+        return await asyncio.gather(*(ask() for _ in range(20)))
+
+    answers = asyncio.run(many())
+    assert all(answer.endswith(b"\r\n\r\n{}") for answer in answers)
+    assert len(registry.requests.where(kind="base", status=200)) == 20
+
+
+class TestUnittest(unittest.TestCase):
+    """A unittest suite uses the context manager."""
+
+    def setUp(self) -> None:
+        self.registry = self.enter(Registry())
+
+    def enter(self, registry: Registry) -> Registry:
+        self.addCleanup(registry.stop)
+        return registry.start()
+
+    def test_it_serves(self) -> None:
+        self.registry.push_image("app:1")
+        assert self.registry.repositories() == ["app"]

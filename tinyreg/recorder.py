@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from threading import Condition
 from typing import overload
 
@@ -113,11 +112,22 @@ class Requests(Sequence[Exchange]):
                     return found
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    seen = "".join(f"\n  {each}" for each in islice(self._kept, max(0, len(self._kept) - 20), None))
                     raise TimeoutError(
-                        f"{len(found)} of {count} such requests after {timeout:g} s; answered were:{seen}"
+                        f"{len(found)} of {count} such requests after {timeout:g} s; answered were\n{self.table()}"
                     )
                 self._changed.wait(left)
+
+    def table(self, last: int = 30) -> str:
+        """The `last` ones, one a line, with what acted on them."""
+        kept = self._copy()
+        shown = kept[-last:]
+        width = max((len(each.path) for each in shown), default=0)
+        lines = [f"… {len(kept) - len(shown)} before"] if len(kept) > len(shown) else []
+        for each in shown:
+            times = f"{each.received:>8} B in {each.sent:>8} B out {each.seconds * 1000:>8.1f} ms"
+            fault = f"  fault: {each.fault}" if each.fault else ""
+            lines.append(f"{each.status:>3} {each.method:<6} {ascii(each.path)[1:-1]:<{width}} {times}{fault}")
+        return "\n".join(lines) or "no requests"
 
     def clear(self) -> None:
         """Forget them all."""
@@ -142,7 +152,7 @@ class Requests(Sequence[Exchange]):
         return self._copy()[index]
 
     def __repr__(self) -> str:
-        return "\n".join(map(str, self._copy())) or "(no requests)"
+        return self.table()
 
 
 class Recorder:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from . import image
+from . import image, layout
 from .api import Api
 from .faults import Faults
 from .image import Made
 from .layer import Files
+from .layout import Loaded
 from .manifest import Descriptor
 from .quirks import Quirk, find, rules
 from .ratelimit import RateLimit
@@ -139,6 +140,36 @@ class Registry:
     ) -> Descriptor:
         """Put an artifact into the store; see `image.artifact`."""
         return self._put(reference, image.artifact(artifact_type, files, **options))
+
+    def load(self, path: str | os.PathLike[str], name: str | None = None) -> list[str]:
+        """Take over an OCI layout (folder, .tar, .tar.gz) or a `docker save` archive; the references it had.
+
+        What has only a tag goes to the repository `name`, or to one named like the file; what has no tag is
+        referred to by digest, `app@sha256:…`. Blobs are checked, and served from where they lie by a store in
+        memory. Raises LayoutError, with nothing loaded; OSError, NameInvalid.
+        """
+        found = layout.load(path, name)
+        for repository, what in found.items():
+            for digest, content in what.blobs.items():
+                self.store.put_blob(repository, digest, content)
+            for digest, manifest in what.manifests.items():
+                self.store.put_manifest(repository, manifest, [tag for tag, at in what.tags.items() if at == digest])
+        return [reference for repository, what in found.items() for reference in what.references(repository)]
+
+    def save(self, path: str | os.PathLike[str], *references: str) -> None:
+        """Write an OCI layout, to a folder or a `.tar`, of `references` (`team/app:1.0`, `team/app@sha256:…`) and
+        all that they refer to; of every tag where none are given. Raises ManifestUnknown, NameUnknown, OSError.
+        """
+        whole = references or [f"{name}:{tag}" for name in self.repositories() for tag in self.repository(name).tags()]
+        found: dict[Name, Loaded] = {}
+        for reference in whole:
+            name, _, digest = reference.partition("@")
+            repository, tag = split(name)
+            view = self.repository(repository)
+            view.collect(view.manifest(digest or tag or "latest"), found.setdefault(repository, Loaded()))
+            if tag and not digest:
+                found[repository].tags[tag] = view.manifest(tag).digest
+        layout.save(path, found)
 
     def _put(self, reference: str, made: Made) -> Descriptor:
         name, tag = split(reference)

@@ -74,11 +74,12 @@ class Server(ThreadingHTTPServer):
             self._acceptor.join()
         self.server_close()
         deadline = time.monotonic() + timeout
-        for connection, thread in list(self._threads.items()):
+        others = {each: thread for each, thread in list(self._threads.items()) if thread is not current_thread()}
+        for connection in others:
             _shut(connection)
-            if thread is not current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
-        if hanging := [self._named(each) for each, thread in list(self._threads.items()) if thread.is_alive()]:
+        for thread in others.values():
+            thread.join(max(0.0, deadline - time.monotonic()))
+        if hanging := [self._named(connection) for connection, thread in others.items() if thread.is_alive()]:
             raise StopTimeout(f"still being answered after {timeout:g} s: {', '.join(hanging)}")
 
     def server_close(self) -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from . import layer
+from .errors import BlobUnknown, ManifestUnknown
 from .layer import Symlink
+from .layout import Loaded
 from .manifest import Descriptor, Manifest
 from .reference import Digest, Tag, parse_reference
 from .repository import Repository
@@ -38,6 +42,18 @@ class View(Repository):
         if manifest.is_index:
             manifest = self.manifest(_child(manifest, platform).digest)
         return layer.apply(self.blob(each.digest) for each in manifest.layers)
+
+    def collect(self, manifest: Manifest, into: Loaded) -> None:
+        """Add the manifest and all that it refers to and that is here to `into`."""
+        if manifest.digest in into.manifests:
+            return
+        for child in manifest.manifests:
+            with suppress(ManifestUnknown):
+                self.collect(self.pull_manifest(child.digest), into)
+        for blob in manifest.blobs:
+            with suppress(BlobUnknown):
+                into.blobs[blob.digest] = self.pull_blob(blob.digest)
+        into.manifests[manifest.digest] = manifest
 
     def put_raw(self, reference: str, data: bytes, media_type: str | None = None, digest: str | None = None) -> Digest:
         """Content that lies: stored as told, checked by nobody.
