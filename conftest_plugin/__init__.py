@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -19,6 +20,13 @@ if TYPE_CHECKING:
 def pytest_configure(config: pytest.Config) -> None:
     """Make the marker known."""
     config.addinivalue_line("markers", "registry(**options): keywords for the Registry of this test's fixtures")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """`--tinyreg-url` and `--tinyreg-record`."""
+    group = parser.getgroup("tinyreg")
+    group.addoption("--tinyreg-url", metavar="URL", help="keep what tests push in this registry, each under a prefix")
+    group.addoption("--tinyreg-record", action="store_true", help="record anew what tests replay from a folder")
 
 
 _made = pytest.StashKey["list[Registry]"]()
@@ -51,13 +59,16 @@ def make_registry(
     """
     from tinyreg import Registry
 
-    made = request.node.stash[_made] = []
+    made: list[Registry] = []
+    request.node.stash[_made] = made
     marked = _marked(request)
     with ExitStack() as stack:
 
-        def make(*store: Any, **options: Any) -> Registry:
-            registry = stack.enter_context(Registry(*store, **{**registry_options, **marked, **options}))
-            made.append(registry)
+        def make(store: Any = None, **options: Any) -> Registry:
+            keywords = {"store": store, **registry_options, **marked, **options}
+            keywords["store"] = keywords["store"] if store is None else store
+            registry = Registry(**_adapted(request, keywords, len(made)))
+            made.append(stack.enter_context(registry))
             return registry
 
         yield make
@@ -75,6 +86,22 @@ def registry(make_registry: Callable[..., Registry]) -> Registry:
 def registry_url(registry: Registry) -> str:
     """The URL of this test's `registry`."""
     return registry.url
+
+
+def _adapted(request: pytest.FixtureRequest, keywords: dict[str, Any], number: int) -> dict[str, Any]:
+    """The keywords as the command line changes them: on another registry, or with cassettes to record again."""
+    url: str | None = request.config.getoption("--tinyreg-url")
+    if url is not None and keywords["store"] is None:
+        from tinyreg.store.prefixed import Prefixed
+        from tinyreg.store.remote import RemoteStore
+
+        prefix = f"tinyreg-{uuid4().hex[:12]}/{number}"
+        return {**keywords, "store": Prefixed(RemoteStore(url), prefix)}
+    if request.config.getoption("--tinyreg-record") and "upstream" in keywords and keywords["store"] is not None:
+        from tinyreg.registry import open_store
+
+        open_store(keywords["store"]).clear()
+    return keywords
 
 
 def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:

@@ -31,6 +31,9 @@ ARROWS: dict[str, set[str]] = {
     "image": {"", "layer", "manifest", "reference"},
     "layout": {"content", "errors", "manifest", "reference"},
     "view": {"", "errors", "layer", "layout", "manifest", "reference", "repository"},
+    "store.remote": {"content", "errors", "manifest", "reference", "store.memory"},
+    "store.pullthrough": {"content", "errors", "manifest", "reference", "store"},
+    "store.prefixed": {"content", "manifest", "reference", "store"},
     "repository": {"content", "errors", "manifest", "reference", "store"},
     "wire": {"content"},
     "server": {"wire"},
@@ -48,12 +51,12 @@ ARROWS: dict[str, set[str]] = {
     "registry": {
         *("", "api", "faults", "image", "layer", "layout", "manifest", "quirks", "ratelimit", "recorder"),
         *("reference", "repository", "server", "store", "view", "wire"),
-        *("store.checked", "store.directory", "store.memory"),
+        *("store.checked", "store.directory", "store.memory", "store.pullthrough", "store.remote"),
     },
     "cli": {"", "recorder", "registry"},
     "__main__": {"cli"},
     "": {"errors", "registry", "store.directory", "store.memory"},
-    "conftest_plugin": {"", "recorder"},
+    "conftest_plugin": {"", "registry", "store.prefixed", "store.remote"},
 }
 
 

@@ -142,12 +142,17 @@ class Api:
 
     def get_blob(self, request: Request, route: Route) -> Response:
         """end-2: the blob, or the parts of it that a Range asks for (SPEC C6, C7)."""
-        content = self._repository(route).pull_blob(route.digest)
+        repository = self._repository(route)
+        size = repository.blob_size(route.digest)
         headers = Headers([("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes")])
         headers.update(_identity(route.digest))
         if _unchanged(request, route.digest):
             return Response(304, headers)
-        if request.method == "GET" and request.headers.get("if-range", _quoted(route.digest)) == _quoted(route.digest):
+        if request.method == "HEAD":
+            headers["Content-Length"] = str(size)
+            return Response(200, headers)
+        content = repository.pull_blob(route.digest)
+        if request.headers.get("if-range", _quoted(route.digest)) == _quoted(route.digest):
             spans = parse_range(request.headers.get("range"), len(content))
             if spans:
                 return _partial(content, spans, headers)

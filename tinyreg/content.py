@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from threading import Lock
 from typing import BinaryIO
+from weakref import finalize
 
 CHUNK = 256 * 1024
 """Bytes moved at once where bytes have to be moved."""
@@ -17,11 +18,13 @@ CHUNK = 256 * 1024
 class OpenFile:
     """A file that stays open for as long as somebody holds it, read at offsets by any number of threads at once."""
 
-    __slots__ = ("_file", "_lock")
+    __slots__ = ("__weakref__", "_file", "_lock")
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
         self._lock = Lock()
+        # Not __del__: in a cycle of garbage the file would be finalized first, and warn that nobody closed it.
+        finalize(self, file.close)
 
     def fileno(self) -> int:
         """The descriptor, as `socket.sendfile` asks for it."""
@@ -34,9 +37,6 @@ class OpenFile:
         with self._lock:  # Windows has no pread
             self._file.seek(offset)
             return self._file.read(size)
-
-    def __del__(self) -> None:
-        self._file.close()
 
 
 class FileSlice:

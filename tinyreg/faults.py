@@ -338,7 +338,8 @@ def _stall(fault: Fault, request: Request, inner: Handler) -> Response:
 
 def _halved(fault: Fault, request: Request, body: Content | Iterable[Content], half: int) -> Iterator[Content]:
     rest = _pieces(body, max(1, half))
-    yield next(rest)
+    if half:
+        yield next(rest)
     fault.arrive(request)
     yield from rest
 
@@ -402,11 +403,13 @@ def _pieces(body: Content | Iterable[Content], step: int = CHUNK) -> Iterator[Co
 
 def _first(pieces: Iterable[_Piece], count: int) -> Iterator[_Piece]:
     """The first `count` bytes of it."""
+    if count <= 0:
+        return
     for piece in pieces:
-        if count <= 0:
-            return
         yield piece[:count]  # type: ignore[misc]  # a piece of a Content is one
         count -= len(piece)
+        if count <= 0:  # asking for one more could wait for a client that sends no more
+            return
 
 
 def _flipped(pieces: Iterable[Content], position: int) -> Iterator[Content]:

@@ -102,7 +102,10 @@ def _zstd(data: bytes) -> bytes:
         module = importlib.import_module("compression.zstd")
     except ImportError:
         raise ValueError("the layer is compressed with zstd, which Python reads from 3.14 on") from None
-    plain: bytes = module.decompress(data)
+    try:
+        plain: bytes = module.decompress(data)
+    except module.ZstdError as error:
+        raise ValueError(f"the layer is damaged: {error}") from error
     return plain
 
 
@@ -116,10 +119,15 @@ def apply(layers: Iterable[bytes]) -> dict[str, bytes | Symlink]:
     for layer in layers:
         # A layer's whiteouts are about the layers below it only, wherever they stand in it.
         added, gone, emptied = _changes(decompress(layer), files)
+        # A folder need not have an entry of its own to stand where a file was.
+        gone_alone = {folder for path in added for folder in _parents(path)}
         files = {
             path: entry
             for path, entry in files.items()
-            if path not in gone and gone.isdisjoint(_parents(path)) and emptied.isdisjoint(_parents(path))
+            if path not in gone_alone
+            and path not in gone
+            and gone.isdisjoint(_parents(path))
+            and emptied.isdisjoint(_parents(path))
         }
         files.update(added)
     return dict(sorted(files.items()))
@@ -176,6 +184,8 @@ def _unpack(archive: bytes) -> Iterator[tuple[str, bytes | Symlink | str | None]
                     yield path, _clean(member.linkname)
                 elif member.isdir():
                     yield path, None
+            if archive[tar.offset : tar.offset + tarfile.BLOCKSIZE].strip(b"\0"):
+                raise ValueError(f"the layer is no tar archive: there is no header at byte {tar.offset}")
     except tarfile.TarError as error:
         raise ValueError(f"the layer is no tar archive: {error}") from error
 

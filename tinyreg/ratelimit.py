@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable
 from threading import Lock
@@ -38,11 +39,11 @@ class RateLimit:
         if allowed:
             response = self.inner(request)
         else:
-            retry = {"Retry-After": str(max(1, round(seconds)))}
-            detail = f"{self.limit} pulls in {self.window:g} seconds"
+            retry = {"Retry-After": str(math.ceil(seconds))}
+            detail = f"{self.limit} pulls in {self.window:.12g} seconds"
             response = refusal(TooManyRequests("You have reached your pull rate limit.", detail=detail, headers=retry))
-        response.headers["ratelimit-limit"] = f"{self.limit};w={self.window:g}"
-        response.headers["ratelimit-remaining"] = f"{remaining};w={self.window:g}"
+        response.headers["ratelimit-limit"] = f"{self.limit};w={self.window:.12g}"
+        response.headers["ratelimit-remaining"] = f"{remaining};w={self.window:.12g}"
         response.headers["docker-ratelimit-source"] = request.peer
         return response
 

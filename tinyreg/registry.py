@@ -24,6 +24,7 @@ from .store import Store
 from .store.checked import Checked
 from .store.directory import DirectoryStore
 from .store.memory import MemoryStore
+from .store.pullthrough import PullThrough
 from .view import View
 from .wire import Handler
 
@@ -31,7 +32,8 @@ from .wire import Handler
 class Registry:
     """A registry on `host`:`port` (0: a free port), listening from `start` to `stop`, or within a `with` block.
 
-    `store` is None (a MemoryStore), a path (a DirectoryStore) or any Store. The constructor opens the store and
+    `store` is None (a MemoryStore), a path (a DirectoryStore), a URL (a RemoteStore: a window on another registry) or
+    any Store; what it misses is asked of `upstream`, a URL or a Store, and kept. The constructor opens the store and
     raises what that raises (OSError). `quirks` are names of `quirks.QUIRKS`, or Quirks.
     """
 
@@ -41,9 +43,12 @@ class Registry:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        upstream: Store | str | None = None,
         quirks: Iterable[str | Quirk] = (),
     ) -> None:
         self.store = open_store(store)
+        if upstream is not None:
+            self.store = PullThrough(self.store, open_store(upstream))
         self.errors: list[Exception] = []
         self._sessions = Sessions()
         differences = find(quirks)
@@ -189,9 +194,13 @@ class Registry:
 
 
 def open_store(store: Store | str | os.PathLike[str] | None) -> Store:
-    """The store that the argument of `Registry` means. Raises OSError."""
+    """The store that the argument of `Registry` means. Raises OSError, ValueError for a malformed URL."""
     if store is None:
         return MemoryStore()
+    if isinstance(store, str) and store.startswith(("http://", "https://")):
+        from .store.remote import RemoteStore  # seldom asked for, and it brings http.client
+
+        return RemoteStore(store)
     if isinstance(store, (str, os.PathLike)):
         return DirectoryStore(store)
     return store

@@ -114,6 +114,10 @@ class Repository:
         digest = self.store.resolve(self.name, reference) if isinstance(reference, Tag) else reference
         return self.store.manifest(self.name, digest)
 
+    def blob_size(self, digest: Digest) -> int:
+        """The blob's bytes, without the blob. Raises BlobUnknown."""
+        return self.store.blob_size(self.name, digest)
+
     def pull_blob(self, digest: Digest) -> Content:
         """The blob. Raises BlobUnknown."""
         return self.store.blob(self.name, digest)

@@ -49,6 +49,9 @@ class Store(Protocol):
     def repositories(self, after: str = "", limit: int | None = None) -> Sequence[Name]:
         """The known repositories behind `after` in ASCII order, at most `limit`."""
 
+    def blob_size(self, name: Name, digest: Digest) -> int:
+        """The blob's bytes. Raises BlobUnknown."""
+
     def blob(self, name: Name, digest: Digest) -> Content:
         """The blob. Raises BlobUnknown."""
 
@@ -128,6 +131,9 @@ class Layer:
 
     def repositories(self, after: str = "", limit: int | None = None) -> Sequence[Name]:
         return self.inner.repositories(after, limit)
+
+    def blob_size(self, name: Name, digest: Digest) -> int:
+        return self.inner.blob_size(name, digest)
 
     def blob(self, name: Name, digest: Digest) -> Content:
         return self.inner.blob(name, digest)

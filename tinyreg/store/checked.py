@@ -34,7 +34,7 @@ def missing_blobs(store: Store, name: Name, manifest: Manifest) -> Iterator[Dige
     """Configs and layers that are not there, but for those fetched from elsewhere."""
     if manifest.is_known:
         for blob in manifest.blobs:
-            if blob.distributable and not _has(store.blob, name, blob.digest):
+            if blob.distributable and not _has(store.blob_size, name, blob.digest):
                 yield blob.digest
 
 
@@ -42,7 +42,7 @@ def missing_children(store: Store, name: Name, manifest: Manifest) -> Iterator[D
     """Manifests of an index that are not there. A child may be a blob: nothing says that it is a manifest."""
     if manifest.is_known:
         for child in manifest.manifests:
-            if not _has(store.manifest, name, child.digest) and not _has(store.blob, name, child.digest):
+            if not _has(store.manifest, name, child.digest) and not _has(store.blob_size, name, child.digest):
                 yield child.digest
 
 

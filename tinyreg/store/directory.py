@@ -20,12 +20,12 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock, RLock
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
 from ..content import Content, chunks, open_slice
 from ..errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
-from ..manifest import INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
+from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
 from . import page, verify
 from .index import Index
@@ -39,6 +39,7 @@ REF_NAME = "org.opencontainers.image.ref.name"
 ALSO_A_BLOB = "dev.tinyreg.also-a-blob"
 """On a manifest in index.json whose bytes were pushed as a blob as well: a layout's folder can't tell the two apart."""
 
+_Read = TypeVar("_Read")
 _Signature = tuple[int, int, int]
 _UNREAD: _Signature = (-1, -1, -1)
 
@@ -72,13 +73,18 @@ class DirectoryStore:
     def repositories(self, after: str = "", limit: int | None = None) -> list[Name]:
         return page(sorted(self._walk(self.path, "")), after, limit)
 
+    def blob_size(self, name: Name, digest: Digest) -> int:
+        return self._read(name, digest, os.path.getsize)
+
     def blob(self, name: Name, digest: Digest) -> Content:
-        try:
+        return self._read(name, digest, open_slice)
+
+    def _read(self, name: Name, digest: Digest, read: Callable[[Path], _Read]) -> _Read:
+        """What `read` makes of the blob's file. Raises BlobUnknown."""
+        with suppress(FileNotFoundError, NameUnknown):
             layout = self._known(name)
             if layout.is_blob(digest):
-                return open_slice(layout.file(digest))
-        except (FileNotFoundError, NameUnknown):
-            pass
+                return read(layout.file(digest))
         raise BlobUnknown(f"blob {digest} is not known in {name}", detail={"digest": digest})
 
     def upload(self, name: Name, algorithm: str = "sha256") -> DirectoryUpload:
@@ -332,10 +338,16 @@ class _Layout:
             self.index().expect(tags, expected)
             self._make(manifest.digest)
             also_a_blob = self.is_blob(manifest.digest) and self.file(manifest.digest).is_file()
+            known = manifest.digest in self.index().manifests
             self._store.replace(self.file(manifest.digest), manifest.data)
-            with self.change() as index:
-                index.add(manifest, tags)
-                _mark(index, manifest.digest, also_a_blob=also_a_blob)
+            try:
+                with self.change() as index:
+                    index.add(manifest, tags)
+                    _mark(index, manifest.digest, also_a_blob=also_a_blob)
+            except BaseException:
+                if not known and not also_a_blob:  # else it would pass for a blob
+                    self.file(manifest.digest).unlink(missing_ok=True)
+                raise
 
     def remove(self, digest: Digest) -> None:
         with self.lock:
@@ -417,21 +429,38 @@ class _Layout:
                 self._enter(index, Descriptor.from_json(entry))
         except (ValueError, AttributeError, KeyError, TypeError, ManifestInvalid) as error:
             raise OSError(f"{self._index_file} is no image index: {error}") from error
+        self._descend(index)
         return index, top
 
     def _enter(self, index: Index, descriptor: Descriptor) -> None:
-        """Know a manifest that index.json lists, and the manifests below it that are there (SPEC L1–L3)."""
+        """Know a manifest that index.json lists, by its tag if it has one (SPEC L2)."""
         annotations = dict(descriptor.annotations)
         tag = _tag_of(annotations.pop(REF_NAME, ""))
-        digest = descriptor.digest
-        if digest not in index.manifests:
-            index.manifests[digest] = replace(descriptor, annotations=annotations)
-            if descriptor.media_type in INDEX_TYPES and (manifest := self.read(digest, descriptor.media_type)):
-                for child in manifest.manifests:
-                    if self.file(child.digest).is_file():
-                        self._enter(index, child)
+        index.manifests.setdefault(descriptor.digest, replace(descriptor, annotations=annotations))
         if tag is not None:
-            index.tag(tag, digest)
+            index.tag(tag, descriptor.digest)
+
+    def _descend(self, index: Index) -> None:
+        """Know the manifests that other programs list in nested indexes only, as far as they are there (SPEC L3).
+
+        What index.json itself says of a manifest goes first. Children of other types are blobs: caches list layers.
+        """
+        found = list(index.manifests.values())
+        for descriptor in found:  # which grows
+            for child in self._children(descriptor):
+                known = child.media_type in IMAGE_TYPES | INDEX_TYPES
+                if known and child.digest not in index.manifests and self.file(child.digest).is_file():
+                    index.manifests[child.digest] = Descriptor(child.media_type, child.digest, child.size)
+                    found.append(child)
+
+    def _children(self, descriptor: Descriptor) -> Sequence[Descriptor]:
+        if descriptor.media_type not in INDEX_TYPES:
+            return ()
+        manifest = self.read(descriptor.digest, descriptor.media_type)
+        try:
+            return manifest.manifests if manifest else ()
+        except ManifestInvalid:  # put there by other programs, or by `put_raw`: it lists nothing then
+            return ()
 
 
 def _mark(index: Index, digest: Digest, *, also_a_blob: bool) -> None:

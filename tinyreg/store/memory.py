@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Collection, Sequence
 from threading import Lock
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 from uuid import uuid4
 
 from ..content import Content, FileSlice, OpenFile
@@ -36,6 +36,9 @@ class MemoryStore:
         with self._lock:
             names = sorted(self._shelves)
         return page(names, after, limit)
+
+    def blob_size(self, name: Name, digest: Digest) -> int:
+        return len(self.blob(name, digest))
 
     def blob(self, name: Name, digest: Digest) -> Content:
         shelf = self._shelves.get(name)
@@ -77,6 +80,8 @@ class MemoryStore:
     def put_manifest(
         self, name: Name, manifest: Manifest, tags: Sequence[Tag] = (), expected: Collection[Digest] | None = None
     ) -> None:
+        if name not in self._shelves:
+            Index(name).expect(tags, expected)  # what is refused makes no repository known
         shelf = self._shelf(name)
         with shelf.lock:
             shelf.index.expect(tags, expected)
@@ -120,7 +125,8 @@ class MemoryStore:
         for upload in uploads:
             upload.cancel()
 
-    def _forget(self, upload: MemoryUpload) -> None:
+    def forget(self, upload: MemoryUpload) -> None:
+        """An upload is over."""
         with self._lock:
             self._uploads.discard(upload)
 
@@ -148,10 +154,22 @@ class _Shelf:
         self.manifests: dict[Digest, Manifest] = {}
 
 
+class Keeper(Protocol):
+    """What a MemoryUpload ends up in."""
+
+    spill: int
+
+    def put_blob(self, name: Name, digest: Digest, content: Content) -> None:
+        """Keep the blob, which is known to be what `digest` says."""
+
+    def forget(self, upload: MemoryUpload) -> None:
+        """An upload is over."""
+
+
 class MemoryUpload:
     """An upload that grows in one block of memory, until it is large enough for a temporary file."""
 
-    def __init__(self, store: MemoryStore, name: Name, algorithm: str) -> None:
+    def __init__(self, store: Keeper, name: Name, algorithm: str) -> None:
         self.id = uuid4().hex
         self.size = 0
         self._store = store
@@ -184,7 +202,7 @@ class MemoryUpload:
         file, self._file, self._memory = self._file, None, bytearray()
         if file is not None:
             file.close()
-        self._store._forget(self)
+        self._store.forget(self)
 
     def _content(self) -> Content:
         if self._file is None:
