@@ -8,8 +8,10 @@ from contextlib import contextmanager
 from urllib.parse import urlencode
 from uuid import uuid4
 
+from .auth import Authorizer, Open
 from .content import Content
 from .errors import (
+    Denied,
     DigestInvalid,
     ManifestTooLarge,
     ManifestUnknown,
@@ -20,6 +22,7 @@ from .errors import (
     RangeInvalid,
     RegistryError,
     SizeInvalid,
+    Unauthorized,
     Unsupported,
 )
 from .manifest import OCI_INDEX
@@ -28,6 +31,7 @@ from .reference import Digest, Name, Tag
 from .refusal import API_VERSION, answer, refusal
 from .repository import Repository, Sessions
 from .routes import Route, Target
+from .scope import needed, pulling
 from .store import Store
 from .wire import Abort, Disconnected, Headers, ProtocolError, Request, Response
 
@@ -47,8 +51,11 @@ class Api:
     Whatever a Store raises beyond the spec's errors is answered with 500 and kept in `errors`: it is a bug of ours.
     """
 
-    def __init__(self, store: Store, sessions: Sessions, errors: list[Exception]) -> None:
+    def __init__(
+        self, store: Store, sessions: Sessions, errors: list[Exception], auth: Authorizer | None = None
+    ) -> None:
         self.store = store
+        self.auth = auth or Open()
         self.sessions = sessions
         self.errors = errors
 
@@ -75,7 +82,9 @@ class Api:
         if endpoint is None:
             allow = ", ".join(sorted(endpoints))
             raise Unsupported(f"{request.method[:20]} is not for this endpoint", headers={"Allow": allow})
-        return endpoint(self, request, Route.of(target))
+        route = Route.of(target)
+        self.auth.authorize(request, needed(request.method, route))
+        return endpoint(self, request, route)
 
     def _repository(self, route: Route) -> Repository:
         return Repository(self.store, self.sessions, route.name)
@@ -169,7 +178,7 @@ class Api:
         """end-4 and end-11: start a session, push a blob at once, or mount one from elsewhere."""
         repository = self._repository(route)
         mount, digest = request.first("mount"), request.first("digest")
-        if mount is not None and self._mount(repository, Digest.parse(mount), request.first("from")):
+        if mount is not None and self._mount(request, repository, Digest.parse(mount)):
             return _created(Route("blob", route.name, Digest(mount)))
         if mount is None and digest is not None:
             repository.push_blob(Digest.parse(digest), request.body)
@@ -177,13 +186,21 @@ class Api:
         session = repository.start_upload(request.first("digest-algorithm") or "sha256")
         return _progress(202, Route("upload", route.name, session=session.upload.id), 0)
 
-    @staticmethod
-    def _mount(repository: Repository, digest: Digest, source: str | None) -> bool:
+    def _mount(self, request: Request, repository: Repository, digest: Digest) -> bool:
         """Whether it worked; whatever the reason it does not, the client is to push instead (SPEC D12)."""
+        source = request.first("from")
         try:
-            return repository.mount_blob(digest, None if source is None else Name.parse(source))
+            sources = self.store.repositories() if source is None else [Name.parse(source)]
         except NameInvalid:
             return False
+        return any(self._may_read(request, name) and repository.mount_blob(digest, name) for name in sources)
+
+    def _may_read(self, request: Request, name: Name) -> bool:
+        try:
+            self.auth.authorize(request, pulling(name))
+        except (Unauthorized, Denied):
+            return False
+        return True
 
     def patch_upload(self, request: Request, route: Route) -> Response:
         """end-5: the next chunk."""

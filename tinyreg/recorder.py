@@ -19,11 +19,12 @@ KEPT = 10_000
 
 @dataclass(slots=True)
 class Exchange:
-    """A request and its answer, without the bodies.
+    """A request and its answer, without the bodies and without secrets.
 
     `reference` is a tag, a digest or a session's id, as the client wrote it; `user` is who asked, where somebody
-    had to say so; `client` the User-Agent; `received` and `sent` the bytes that crossed the socket, heads and bodies;
-    `seconds` from the end of the request's head to the last of the answer; `fault` the fault that acted, if any.
+    had to say so; `granted` the scopes of the token that was given; `client` the User-Agent; `received` and `sent`
+    the bytes that crossed the socket, heads and bodies; `seconds` from the end of the request's head to the last of
+    the answer; `fault` the fault that acted, if any.
     """
 
     method: str
@@ -36,6 +37,7 @@ class Exchange:
     headers: Headers
     response_headers: Headers
     user: str | None
+    granted: str
     client: str
     received: int
     sent: int
@@ -192,12 +194,21 @@ def _exchange(request: Request, response: Response) -> Exchange:
         repository=target.name,
         reference=target.reference,
         status=response.status,
-        headers=request.headers,
+        headers=_masked(request.headers),
         response_headers=response.headers,
         user=request.user,
+        granted=request.granted,
         client=request.headers.get("user-agent", ""),
         received=0,
         sent=0,
         seconds=0.0,
         fault=request.fault,
     )
+
+
+def _masked(headers: Headers) -> Headers:
+    """The fields, without what is secret in them."""
+    value = headers.get("authorization")
+    if value is None:
+        return headers
+    return Headers([*headers.items(), ("Authorization", f"{value.partition(' ')[0]} ***")])

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import image, layout
+from . import credentials, image, layout
 from .api import Api
+from .auth import Authorizer, Basic, Token
 from .faults import Faults
 from .image import Made
 from .layer import Files
@@ -25,15 +26,23 @@ from .store.checked import Checked
 from .store.directory import DirectoryStore
 from .store.memory import MemoryStore
 from .store.pullthrough import PullThrough
+from .tokenservice import TokenService
 from .view import View
 from .wire import Handler
+
+if TYPE_CHECKING:
+    import ssl
+
+    from .tls import TLS, Identity
 
 
 class Registry:
     """A registry on `host`:`port` (0: a free port), listening from `start` to `stop`, or within a `with` block.
 
     `store` is None (a MemoryStore), a path (a DirectoryStore), a URL (a RemoteStore: a window on another registry) or
-    any Store; what it misses is asked of `upstream`, a URL or a Store, and kept. The constructor opens the store and
+    any Store; what it misses is asked of `upstream`, a URL or a Store, and kept. `auth` is a dict of names and
+    passwords (Basic), or an Authorizer; `tls` is True for a certificate of this run, `(certfile, keyfile)`, or an
+    SSLContext. The constructor opens the store and
     raises what that raises (OSError). `quirks` are names of `quirks.QUIRKS`, or Quirks.
     """
 
@@ -43,6 +52,8 @@ class Registry:
         *,
         host: str = "127.0.0.1",
         port: int = 0,
+        auth: Authorizer | Mapping[str, str] | None = None,
+        tls: TLS | None = None,
         upstream: Store | str | None = None,
         quirks: Iterable[str | Quirk] = (),
     ) -> None:
@@ -54,7 +65,11 @@ class Registry:
         differences = find(quirks)
         self._content = Checked(self.store, rules(differences))
         self.requests = Requests()
-        handler: Handler = Api(self._content, self._sessions, self.errors)
+        self.auth: Any = Basic(auth) if isinstance(auth, Mapping) else auth
+        self._identity = _identity(tls, host)
+        handler: Handler = Api(self._content, self._sessions, self.errors, self.auth)
+        if isinstance(self.auth, Token):
+            handler = TokenService(handler, self.auth)
         for quirk in differences:
             handler = quirk.over(handler)
         self._core = handler
@@ -66,7 +81,8 @@ class Registry:
     def start(self) -> Registry:
         """Listen, and return once that is so. May be called again. Raises OSError where the port can't be had."""
         if self._server is None:
-            self._server = Server(self._handler, *self._address)
+            context = self._identity.context if self._identity else None
+            self._server = Server(self._handler, *self._address, tls=context)
             self._server.errors = self.errors
             self._address = self._address[0], self._server.server_port
             self._server.start()
@@ -85,6 +101,8 @@ class Registry:
             finally:
                 self._sessions.clear()
                 self.store.close()
+                if self._identity is not None:
+                    self._identity.close()
 
     def __enter__(self) -> Registry:
         return self.start()
@@ -109,12 +127,35 @@ class Registry:
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:40123`."""
-        return f"http://{self.host}"
+        """`http://127.0.0.1:40123`, or `https://…`."""
+        return f"{'https' if self._identity else 'http'}://{self.host}"
 
     def ref(self, image: str) -> str:
         """`127.0.0.1:40123/team/app:1.0` for `team/app:1.0`."""
         return f"{self.host}/{image}"
+
+    @property
+    def ca_file(self) -> str | None:
+        """The PEM file of the CA that `tls=True` made; None without it, and where the certificate is your own."""
+        return self._identity.ca_file if self._identity else None
+
+    def client_context(self) -> ssl.SSLContext:
+        """A context for clients, that trusts the registry's certificate. Raises ValueError where there is none."""
+        if self._identity is None:
+            raise ValueError("the registry speaks plain HTTP: Registry(tls=True)")
+        return self._identity.client_context()
+
+    def docker_config(
+        self, folder: str | os.PathLike[str], user: str | None = None, password: str | None = None
+    ) -> str:
+        """Write what clients need to log in and to trust us to `folder`, whose path is returned; see `credentials`.
+
+        `user` is one of `auth`'s; the password is needed only where it is known as a hash. Raises KeyError for an
+        unknown user.
+        """
+        if user is not None and password is None:
+            password = self.auth.users.password(user)
+        return credentials.write(folder, self.host, user, password, self.ca_file)
 
     def reset(self) -> None:
         """Forget content, requests and faults, keeping the port and the settings."""
@@ -191,6 +232,14 @@ class Registry:
     def repository(self, name: str) -> View:
         """The repository, whether or not there is anything in it yet. Raises NameInvalid."""
         return View(self.store, self._sessions, Name.parse(name))
+
+
+def _identity(tls: TLS | None, host: str) -> Identity | None:
+    if not tls:
+        return None
+    from .tls import Identity  # seldom asked for, and it brings ssl
+
+    return Identity(tls, host)
 
 
 def open_store(store: Store | str | os.PathLike[str] | None) -> Store:

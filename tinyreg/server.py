@@ -9,9 +9,12 @@ import time
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from threading import Lock, Thread, current_thread
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .wire import Connection, Disconnected, Handler
+
+if TYPE_CHECKING:
+    import ssl
 
 TIMEOUT = 60.0
 """Seconds a client may be silent, or not take what it is sent, before its connection is closed."""
@@ -35,8 +38,16 @@ class Server(ThreadingHTTPServer):
     allow_reuse_address = os.name != "nt"
     allow_reuse_port = False
 
-    def __init__(self, handler: Handler, host: str = "127.0.0.1", port: int = 0, timeout: float = TIMEOUT) -> None:
+    def __init__(
+        self,
+        handler: Handler,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        timeout: float = TIMEOUT,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self.handler = handler
+        self.tls = tls
         self.timeout_seconds = timeout
         self.stopping = False
         self.vanished = 0
@@ -88,6 +99,8 @@ class Server(ThreadingHTTPServer):
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve one connection in a thread of its own."""
+        if self.tls is not None:  # the handshake is the thread's: a silent client keeps nobody else waiting
+            request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
         thread = Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         self._threads[request] = thread
         thread.start()

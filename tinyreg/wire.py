@@ -108,8 +108,8 @@ Query = dict[str, list[str]]
 class Request:
     """What a client asks. `path` and `query` are percent-decoded, `target` is what stood in the request line.
 
-    `gone` tells whether the client has left while it waits. `user` and `fault` are notes for the log: who asked, and
-    what made the answer go wrong.
+    `gone` tells whether the client has left while it waits. `user`, `granted` and `fault` are notes for the log: who
+    asked, which scopes a token was given for, and what made the answer go wrong.
     """
 
     method: str
@@ -123,6 +123,7 @@ class Request:
     secure: bool = False
     gone: Callable[[], bool] = lambda: False
     user: str | None = None
+    granted: str = ""
     fault: object = None
 
     def first(self, name: str) -> str | None:
@@ -400,6 +401,7 @@ class Connection(BaseRequestHandler):
         """No Nagle: an answer is one send, and waiting for more costs 40 ms (DESIGN.md, "measured")."""
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_timeout(self.request, self.server.timeout_seconds)
+        self.user = _shake_hands(self.request) if hasattr(self.request, "do_handshake") else None
         self.stream = Stream(self.request)
         self.sent = 0
         self.current: Request | None = None
@@ -428,8 +430,8 @@ class Connection(BaseRequestHandler):
         self._received, self._sent = self.stream.received - len(head) - 4, self.sent
         self.current = request = parse_head(head)
         request.body = frame(request, self.stream, self._proceed)
-        request.peer, request.secure = self.client_address[0], hasattr(self.request, "getpeercert")
-        request.gone = self._gone
+        request.peer, request.secure = self.client_address[0], hasattr(self.request, "do_handshake")
+        request.user, request.gone = self.user, self._gone
         response = self.server.handler(request)
         keep = _wants_more(request) and not _too_much(request.body)
         try:
@@ -483,6 +485,8 @@ class Connection(BaseRequestHandler):
         if self.server.stopping:
             return True
         readable, _, _ = select.select([self.request], [], [], 0)
+        if hasattr(self.request, "do_handshake"):  # TLS has no peeking: what comes behind the request is its end
+            return bool(readable) and self.current is not None and self.current.body.finished
         try:
             return bool(readable) and not self.request.recv(1, socket.MSG_PEEK)
         except OSError:
@@ -534,15 +538,22 @@ def set_timeout(sock: socket.socket, seconds: float) -> None:
     """Let every wait for the socket end after `seconds`.
 
     Where the system has it, the kernel keeps the time: `settimeout` costs a poll before each call, and takes
-    `os.sendfile` its patience.
+    `os.sendfile` its patience. TLS reads again and again where the kernel's time is over, and needs `settimeout`.
     """
-    if os.name == "nt":
+    if os.name == "nt" or hasattr(sock, "do_handshake"):
         sock.settimeout(seconds)
         return
     microseconds = max(1, int(seconds * 1_000_000))
     value = struct.pack("ll", *divmod(microseconds, 1_000_000))
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, value)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, value)
+
+
+def _shake_hands(sock: Any) -> str | None:
+    """Begin TLS; the common name of the client's certificate, if it showed one."""
+    sock.do_handshake()
+    subject = (sock.getpeercert() or {}).get("subject", ())
+    return next((value for names in subject for key, value in names if key == "commonName"), None)
 
 
 def _wants_more(request: Request) -> bool:
