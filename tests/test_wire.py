@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import struct
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -888,3 +889,52 @@ def test_done_is_told_the_bytes_before_the_last_of_them_leave(serve: Serve, dial
         reply = raw.ask("PUT", "/", body=body)
         assert told.pop() == (raw.sent - before, len(reply.raw))
         assert told == []
+
+
+@pytest.mark.parametrize("how", ["hangs up", "resets"])
+def test_a_handler_that_waits_can_see_that_the_client_is_gone(serve: Serve, dial: Dial, how: str) -> None:
+    told: list[bool] = []
+    entered, done = threading.Event(), threading.Event()
+
+    def wait(request: Request) -> Response:
+        told.append(request.gone())
+        entered.set()
+        while not request.gone():
+            done.wait(0.001)
+        done.set()
+        return Response()
+
+    raw = dial(serve(wait))
+    raw.send(request("GET", "/"))
+    assert entered.wait(5)
+    if how == "resets":
+        raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    raw.close()
+    assert done.wait(5)
+    assert told == [False]
+
+
+def test_a_client_that_sends_more_is_not_gone_and_its_bytes_stay_to_be_read(serve: Serve, dial: Dial) -> None:
+    def look(request: Request) -> Response:
+        return Response(body=b"gone" if request.gone() else request.path.encode())
+
+    raw = dial(serve(look))
+    for data in (request("GET", "/1") * 2, request("PUT", "/1", body=b"hello")):
+        raw.send(data)
+        assert raw.read().body == b"/1"
+    assert raw.read().body == b"/1"
+
+
+def test_a_handler_that_waits_sees_the_server_stop(serve: Serve, dial: Dial) -> None:
+    entered = threading.Event()
+
+    def wait(request: Request) -> Response:
+        while not request.gone():
+            entered.set()
+        return Response()
+
+    server = serve(wait)
+    dial(server).send(request("GET", "/"))
+    assert entered.wait(5)
+    server.stop()
+    assert server.connections == {}

@@ -1,0 +1,82 @@
+"""A client's connection on a raw socket: request bytes out, an answer's head in; it knows no registry."""
+
+from __future__ import annotations
+
+import re
+import socket
+from types import TracebackType
+
+Address = tuple[str, int]
+
+TIMEOUT = 60.0
+"""Seconds that a server may be silent."""
+_BUFFER = 256 * 1024
+_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+
+
+class Refused(Exception):
+    """The server answered something that is not what the measurement is about."""
+
+
+class Connection:
+    """One keep-alive connection, to be used in a `with` block."""
+
+    def __init__(self, address: Address) -> None:
+        self._socket = socket.create_connection(address, timeout=TIMEOUT)
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._buffer = memoryview(bytearray(_BUFFER))
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._socket.close()
+
+    def send(self, data: bytes | memoryview) -> None:
+        """Part of a request."""
+        self._socket.sendall(data)
+
+    def ask(self, request: bytes, status: bytes = b"2", *, bodiless: bool = False) -> bytes:
+        """Send the request, and read the answer as `answer` does."""
+        self._socket.sendall(request)
+        return self.answer(status, bodiless=bodiless)
+
+    def answer(self, status: bytes = b"2", *, bodiless: bool = False) -> bytes:
+        """An answer's head; its body is read away, unless it is `bodiless` (to HEAD).
+
+        Raises Refused where its status does not begin with `status`, OSError where the server is gone.
+        """
+        data = self._receive()
+        while (end := data.find(b"\r\n\r\n")) < 0:
+            data += self._receive()
+        if not data.startswith(status, len(b"HTTP/1.1 ")):
+            raise Refused(data[:200].decode("latin-1"))
+        if not bodiless:
+            self._discard(_length(data, end) - (len(data) - end - 4))
+        return data[: end + 2]
+
+    def _receive(self) -> bytes:
+        """What comes next; by way of a buffer, as `recv` would allocate one each time."""
+        count = self._socket.recv_into(self._buffer)
+        if not count:
+            raise ConnectionError("the server closed the connection")
+        return bytes(self._buffer[:count])
+
+    def _discard(self, left: int) -> None:
+        while left > 0:
+            count = self._socket.recv_into(self._buffer, min(left, _BUFFER))
+            if not count:
+                raise ConnectionError("the body ended early")
+            left -= count
+
+
+def _length(data: bytes, end: int) -> int:
+    """The body's bytes. An answer without a body may leave them out; a chunked one is no case for a benchmark."""
+    match = _LENGTH.search(data, 0, end + 2)
+    if match is None:
+        if data.startswith((b"201", b"202", b"204"), len(b"HTTP/1.1 ")):
+            return 0
+        raise Refused(f"no Content-Length: {data[:200].decode('latin-1')}")
+    return int(match[1])
