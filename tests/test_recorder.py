@@ -249,10 +249,19 @@ def test_requests_are_a_sequence() -> None:
     assert not Requests()
 
 
-def test_requests_show_a_line_each() -> None:
+def test_requests_show_a_line_each_with_the_fault_that_acted() -> None:
     requests = Requests([exchange(), replace(exchange("/v2/ü\n"), fault="slow")])
-    assert repr(requests) == ("200 GET /v2/a/manifests/1 20 B 1.5 ms\n200 GET /v2/\\xfc\\n 20 B 1.5 ms  fault: slow")
-    assert repr(Requests()) == "(no requests)"
+    first, second = repr(requests).split("\n")
+    assert first.split() == ["200", "GET", "/v2/a/manifests/1", "10", "B", "in", "20", "B", "out", "1.5", "ms"]
+    assert second.split()[2] == "/v2/\\xfc\\n"
+    assert second.endswith(" ms  fault: slow")
+    assert repr(Requests()) == "no requests"
+
+
+def test_a_table_says_how_many_it_leaves_out() -> None:
+    lines = Requests(exchange(f"/{number}") for number in range(40)).table(last=2).split("\n")
+    assert lines[0] == "… 38 before"
+    assert [line.split()[2] for line in lines[1:]] == ["/38", "/39"]
 
 
 def test_clear_forgets_them_all() -> None:
@@ -321,14 +330,8 @@ def test_wait_gives_up_and_says_what_came_instead() -> None:
     with pytest.raises(TimeoutError) as caught:
         Requests(LOG).wait(2, status=404, timeout=0.01)
     first, *lines = str(caught.value).split("\n")
-    assert first == "1 of 2 such requests after 0.01 s; answered were:"
-    assert lines == [f"  {each}" for each in LOG]
-
-
-def test_wait_shows_the_newest_twenty_when_it_gives_up() -> None:
-    with pytest.raises(TimeoutError) as caught:
-        Requests(exchange(f"/{number}") for number in range(30)).wait(99, timeout=0)
-    assert [line.split()[2] for line in str(caught.value).split("\n")[1:]] == [f"/{number}" for number in range(10, 30)]
+    assert first == "1 of 2 such requests after 0.01 s; answered were"
+    assert lines == Requests(LOG).table().split("\n")
 
 
 def test_wait_refuses_a_word_that_can_match_nothing() -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tinyreg import Registry
 from tinyreg.errors import BlobUnknown, DigestInvalid, ManifestUnknown, NameUnknown, TagInvalid
-from tinyreg.layer import Symlink
+from tinyreg.layer import Files, Symlink
 from tinyreg.layout import Loaded
 from tinyreg.manifest import OCI_INDEX, OCI_MANIFEST
 from tinyreg.reference import Digest
@@ -67,7 +67,11 @@ def test_what_is_no_reference_or_digest_is_refused(team: View) -> None:
 
 
 def test_files_are_the_layers_applied_with_whiteouts(filled: Registry, team: View) -> None:
-    layers = [{"etc/motd": b"1", "etc/old": b""}, {"etc/.wh.old": b"", "l": Symlink("etc")}, {"etc/motd": b"2"}]
+    layers: list[Files] = [
+        {"etc/motd": b"1", "etc/old": b""},
+        {"etc/.wh.old": b"", "l": Symlink("etc")},
+        {"etc/motd": b"2"},
+    ]
     filled.push_image("team/app:1.0", layers)
     filled.push_image("team/app:plain", layers, compression="none")
     for tag in ("1.0", "plain"):
