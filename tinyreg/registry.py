@@ -81,7 +81,10 @@ class Registry:
     def start(self) -> Registry:
         """Listen, and return once that is so. May be called again. Raises OSError where the port can't be had."""
         if self._server is None:
-            context = self._identity.context if self._identity else None
+            context = None
+            if self._identity is not None:
+                self._identity.open()
+                context = self._identity.context
             self._server = Server(self._handler, *self._address, tls=context)
             self._server.errors = self.errors
             self._address = self._address[0], self._server.server_port

@@ -25,6 +25,7 @@ class Identity:
 
     def __init__(self, tls: TLS, host: str) -> None:
         self.ca_file: str | None = None
+        self._authority = b""
         if isinstance(tls, ssl.SSLContext):
             self.context = tls
             return
@@ -35,9 +36,15 @@ class Identity:
         trustme = _import_trustme()
         authority = trustme.CA()
         authority.issue_cert(*dict.fromkeys((*NAMES, host))).configure_cert(self.context)
-        handle, self.ca_file = tempfile.mkstemp(prefix="tinyreg-ca-", suffix=".pem")
-        with open(handle, "wb") as file:
-            file.write(authority.cert_pem.bytes())
+        self._authority = authority.cert_pem.bytes()
+        self.open()
+
+    def open(self) -> None:
+        """Write the CA's file, if it is ours and not there."""
+        if self._authority and self.ca_file is None:
+            handle, self.ca_file = tempfile.mkstemp(prefix="tinyreg-ca-", suffix=".pem")
+            with open(handle, "wb") as file:
+                file.write(self._authority)
 
     def client_context(self) -> ssl.SSLContext:
         """A context that trusts the certificate. Raises ValueError where only its owner knows how."""
@@ -49,6 +56,7 @@ class Identity:
         """Remove the CA's file."""
         if self.ca_file is not None:
             Path(self.ca_file).unlink(missing_ok=True)
+            self.ca_file = None
 
 
 def _import_trustme() -> ModuleType:

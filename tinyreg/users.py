@@ -100,7 +100,7 @@ class Rules:
                 if fnmatchcase(scope.name, pattern)
                 for action in actions.split(",")
             }
-        else:  # the catalog: for everybody with a name
-            allowed = {"*"} if user is not None else set()
+        else:  # the catalog is for everybody with a name, and there is nothing else
+            allowed = {"*"} if user is not None and (scope.type, scope.name) == ("registry", "catalog") else set()
         wanted = EVERYTHING if "*" in scope.actions else scope.actions
         return Scope(scope.type, scope.name, frozenset(wanted if "*" in allowed else wanted & allowed))
