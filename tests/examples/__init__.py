@@ -1,0 +1,1 @@
+"""What a suite of somebody's looks like that tests a client of registries with tinyreg."""
