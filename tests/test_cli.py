@@ -143,22 +143,27 @@ def test_a_bad_flag_is_one_line_that_names_it(arguments: list[str], capsys: pyte
 
 
 def test_main_serves_until_told_and_returns_0(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     """The signal handlers, without a process around them."""
     handlers: dict[int, Callable[..., None]] = {}
     monkeypatch.setattr(signal, "signal", lambda number, handler: handlers.update({number: handler}))
     monkeypatch.setattr(cli, "_TICK", 0.01)
+    ready_file, over = tmp_path / "ready", threading.Event()
 
     def stop_when_ready() -> None:
-        while "ready" not in capsys.readouterr().out:
+        while not ready_file.exists() and not over.wait(0.01):
             pass
         handlers[signal.SIGTERM]()
 
     stopper = threading.Thread(target=stop_when_ready)
     stopper.start()
-    assert cli.main(["--port", "0"]) == 0
-    stopper.join()
+    try:
+        assert cli.main(["--port", "0", "--ready-file", str(ready_file)]) == 0
+    finally:
+        over.set()
+        stopper.join()
+    assert capsys.readouterr().out.startswith("tinyreg ready at http://127.0.0.1:")
 
 
 def test_main_returns_2_where_the_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
