@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
+import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -313,3 +315,24 @@ def test_a_client_that_connects_and_leaves_was_not_in_the_middle_of_anything(mak
     dial(server).close()
     assert watch.closed.wait(5)
     assert server.vanished == 0
+
+
+def test_a_client_that_resets_before_the_tls_handshake_does_not_end_the_server() -> None:
+    trustme = pytest.importorskip("trustme")
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    server = Server(answer, tls=context)
+    try:
+        with dial(server) as raw:  # in the queue of a server that does not accept yet
+            raw.send(b"hello")
+            raw.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        server.start()
+        with dial(server) as raw:
+            raw.socket = trusting.wrap_socket(raw.socket, server_hostname="127.0.0.1")
+            assert raw.ask("GET", "/still").body == b"/still"
+        assert server.vanished == 1
+    finally:
+        server.stop()
+    assert server.errors == []

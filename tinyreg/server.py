@@ -100,7 +100,12 @@ class Server(ThreadingHTTPServer):
     def process_request(self, request: Any, client_address: Any) -> None:
         """Serve one connection in a thread of its own."""
         if self.tls is not None:  # the handshake is the thread's: a silent client keeps nobody else waiting
-            request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            try:
+                request = self.tls.wrap_socket(request, server_side=True, do_handshake_on_connect=False)
+            except OSError:  # gone already; nothing may be raised into the accept loop
+                request.close()
+                self.vanished += 1
+                return
         thread = Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         self._threads[request] = thread
         thread.start()

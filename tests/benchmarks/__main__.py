@@ -25,7 +25,7 @@ def main() -> None:
     options = _parse()
     scale = QUICK if options.quick else FULL
     with awake():
-        report = _measure(_registries(options), _rows(options, scale), options.repeat, _drivers(scale))
+        report = _measure(_registries(options), _rows(options, scale), options.repeat)
     print(report.table())
     if options.json:
         options.json.write_text(json.dumps(report.json(), indent=2) + "\n")
@@ -64,23 +64,14 @@ def _rows(options: argparse.Namespace, scale: Scale) -> list[Row]:
     return [row for row in rows(scale) if options.only is None or row.name in options.only]
 
 
-def _drivers(scale: Scale) -> list[str]:
-    gets = "wrk -t1" if scale.wrk else "raw sockets"
-    return [
-        f"driver: {gets} for GET /v2/ and GET a manifest, else raw sockets in Python, one process a connection",
-        "idle-priority processes keep the cores from sleeping; c1, c8: one connection, eight",
-        "null: canned bytes from a loop of recv and send in Python, one process a connection: the drivers' ceiling",
-    ]
-
-
-def _measure(registries: Sequence[Registry], rows: Sequence[Row], repeat: int, drivers: Sequence[str]) -> Report:
+def _measure(registries: Sequence[Registry], rows: Sequence[Row], repeat: int) -> Report:
     lines = {(row.name, figure.key): Line(row, figure) for row in rows for figure in row.figures}
     for turn in range(repeat):
         for each in registries:
             for row in rows if turn == 0 else [row for row in rows if not row.once]:
                 for key, value in _measured(row, each).items():
                     lines[row.name, key].add(each, value)
-    return Report(registries, list(lines.values()), drivers)
+    return Report(registries, list(lines.values()))
 
 
 def _measured(row: Row, each: Registry) -> dict[str, float]:

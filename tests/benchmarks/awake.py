@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -32,6 +33,7 @@ def awake() -> Iterator[None]:
 
 
 def _spin(core: int, parent: int) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the command's own handler came along with the fork
     os.sched_setaffinity(0, {core})
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     while os.getppid() == parent:

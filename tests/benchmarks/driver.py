@@ -1,11 +1,9 @@
-"""What drives a server: operations on connections, each in a process of its own, or `wrk`; it knows no row."""
+"""What drives a server: operations on connections, each in a process of its own; it knows no row."""
 
 from __future__ import annotations
 
 import multiprocessing
-import re
-import shutil
-import subprocess
+import signal
 import time
 from collections.abc import Callable, Iterable
 from multiprocessing.process import BaseProcess
@@ -14,7 +12,7 @@ from threading import BrokenBarrierError
 from typing import TYPE_CHECKING
 
 from .connection import TIMEOUT, Address, Connection, Refused
-from .request import ACCEPT, Operation
+from .request import Operation
 
 if TYPE_CHECKING:
     from multiprocessing.queues import Queue
@@ -24,12 +22,8 @@ Job = Callable[[int], Iterable[Operation]]
 """The operations of the connection of that number, in order; all that can be prepared is done when it returns."""
 Outcome = tuple[int, float, float] | str
 
-WRK_SECONDS = 1.0
-"""The shortest that `wrk` can be asked to run."""
-
 # By fork, so that prepared bytes need not be sent anywhere; this process has no threads.
 _processes = multiprocessing.get_context("fork")
-_RATE = re.compile(r"Requests/sec: +([0-9.]+)")
 
 
 def rate(address: Address, job: Job, connections: int, seconds: float) -> float:
@@ -51,6 +45,7 @@ def rate(address: Address, job: Job, connections: int, seconds: float) -> float:
 
 
 def _work(address: Address, job: Job, number: int, seconds: float, barrier: Barrier, outcomes: Queue[Outcome]) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # the command's own handler came along with the fork
     try:
         operations = job(number)
         with Connection(address) as connection:
@@ -86,20 +81,3 @@ def _collect(outcomes: Queue[Outcome], seconds: float) -> tuple[int, float, floa
 def _sum(outcomes: Iterable[tuple[int, float, float]]) -> float:
     counts, begins, ends = zip(*outcomes, strict=True)
     return float(sum(counts) / (max(ends) - min(begins)))
-
-
-def wrk() -> str | None:
-    """The path of `wrk`, if there is one."""
-    return shutil.which("wrk")
-
-
-def wrk_rate(program: str, address: Address, path: str, connections: int, seconds: float) -> float:
-    """GETs a second, as `wrk` counts them. Raises Refused."""
-    url = f"http://{address[0]}:{address[1]}{path}"
-    options = ["-t1", f"-c{connections}", f"-d{round(seconds)}s", "-H", ACCEPT]
-    command = [program, *options, url]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + TIMEOUT, check=False)
-    found = _RATE.search(done.stdout)
-    if found is None or "Non-2xx" in done.stdout or "Socket errors" in done.stdout:
-        raise Refused(done.stdout + done.stderr)
-    return float(found[1])

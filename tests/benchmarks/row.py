@@ -38,13 +38,8 @@ class Scale:
     peak: int
     """The blob whose push is watched for memory; it and `blob` in MiB."""
 
-    @property
-    def wrk(self) -> str | None:
-        """The program that sends GETs; None where our own driver does."""
-        return driver.wrk() if self.seconds >= driver.WRK_SECONDS else None
 
-
-FULL = Scale(seconds=1.0, starts=300, processes=5, blob=512, peak=1024)
+FULL = Scale(seconds=0.5, starts=300, processes=3, blob=512, peak=1024)
 QUICK = Scale(seconds=0.2, starts=50, processes=2, blob=64, peak=128)
 
 
@@ -171,9 +166,8 @@ def _peak(scale: Scale, registry: Registry) -> Mapping[str, float]:
 
 
 def _gets(scale: Scale, server: Running, path: str) -> Mapping[str, float]:
-    if program := scale.wrk:
-        return _each(lambda count: driver.wrk_rate(program, server.address, path, count, scale.seconds))
-    return _each(lambda count: _repeated(server, request.get(path), count, scale.seconds))
+    operation = request.get(path)
+    return _each(lambda count: _repeated(server, operation, count, scale.seconds))
 
 
 def _one_image(server: Running) -> tuple[str, str, content.Image]:
