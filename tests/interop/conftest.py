@@ -43,6 +43,11 @@ def crane(sandbox: Sandbox) -> Client:
 
 
 @pytest.fixture
+def curl(sandbox: Sandbox) -> Client:
+    return sandbox.client("curl", "--silent", "--show-error")
+
+
+@pytest.fixture
 def oras(sandbox: Sandbox) -> Client:
     return sandbox.client("oras")
 
