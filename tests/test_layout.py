@@ -16,6 +16,7 @@ import pytest
 
 from tinyreg import MemoryStore, Registry
 from tinyreg.content import FileSlice
+from tinyreg.image import DOCKER_LAYER
 from tinyreg.layout import FULL_NAME, REF_NAME, LayoutError
 from tinyreg.manifest import OCI_MANIFEST
 from tinyreg.reference import Digest, Name
@@ -181,6 +182,46 @@ def test_a_docker_save_archive_of_the_old_form_is_loaded(registry: Registry, tmp
 def test_an_untagged_docker_save_archive_gets_the_files_name(registry: Registry, tmp_path: Path) -> None:
     (reference,) = registry.load(docker_archive(tmp_path / "x.tar", tags=None))
     assert reference.startswith("x@sha256:")
+
+
+def zipped(image: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{**image, "Layers": ["a.tar.gz", "a.tar.gz"]}]
+
+
+def plain_layer(path: Path) -> bytes:
+    """The layer of the archive that `docker_archive` makes."""
+    with tarfile.open(docker_archive(path)) as tar:
+        file = tar.extractfile("a/layer.tar")
+        assert file is not None
+        return file.read()
+
+
+def test_an_archive_with_compressed_layers_as_crane_makes_them_is_loaded(registry: Registry, tmp_path: Path) -> None:
+    packed = gzip.compress(plain_layer(tmp_path / "plain.tar"), mtime=0)
+    assert registry.load(docker_archive(tmp_path / "x.tar", manifest=zipped, members={"a.tar.gz": packed})) == [
+        "foo/bar:7"
+    ]
+    view = registry.repository("foo/bar")
+    assert view.files("7") == {"etc/motd": b"hello\n"}
+    (layer, _) = view.manifest("7").layers
+    assert (layer.media_type, layer.digest) == (DOCKER_LAYER + ".gzip", Digest.of(packed))
+
+
+@pytest.mark.parametrize(
+    ("packed", "message"),
+    [
+        (gzip.compress(b"another"), "a.tar.gz is sha256:.*: sha256:.* was expected"),
+        (gzip.compress(bytes(9999))[:-20], "a.tar.gz is damaged: "),
+        (gzip.compress(b"x")[:12] + b"\xff" * 20, "a.tar.gz is damaged: "),
+    ],
+    ids=["another", "short", "no deflate"],
+)
+def test_a_compressed_layer_that_is_not_the_configs_is_refused(
+    registry: Registry, tmp_path: Path, packed: bytes, message: str
+) -> None:
+    with pytest.raises(LayoutError, match=message):
+        registry.load(docker_archive(tmp_path / "x.tar", manifest=zipped, members={"a.tar.gz": packed}))
+    assert registry.repositories() == []
 
 
 BAD_ARCHIVES: dict[str, tuple[dict[str, Any], str]] = {

@@ -14,12 +14,13 @@ import posixpath
 import shutil
 import tarfile
 import tempfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
-from .content import Content, FileSlice, OpenFile, chunks, open_slice
+from .content import CHUNK, Content, FileSlice, OpenFile, chunks, open_slice
 from .errors import RegistryError
 from .manifest import (
     DOCKER_CONFIG,
@@ -144,6 +145,22 @@ def _digest(content: Content, algorithm: str = "sha256") -> Digest:
     return Digest.finish(state)
 
 
+def _zipped(content: Content) -> bool:
+    return bytes(content[: len(_GZIP)]) == _GZIP
+
+
+def _plain_digest(path: str, content: Content) -> Digest:
+    """The digest of what is compressed in `content`: crane's archives have their layers so."""
+    state = hasher("sha256")
+    try:
+        with gzip.GzipFile(fileobj=io.BufferedReader(_Reader(content))) as plain:
+            while piece := plain.read(CHUNK):
+                state.update(piece)
+    except (OSError, EOFError, zlib.error) as error:
+        raise LayoutError(f"{path} is damaged: {error}") from error
+    return Digest.finish(state)
+
+
 def _enter_docker(source: Source, image: Any, default: str, found: dict[Name, Loaded]) -> None:
     """An image of a `docker save` archive without a layout in it, as docker before 25 made them."""
     if not isinstance(image, dict):
@@ -157,14 +174,15 @@ def _enter_docker(source: Source, image: Any, default: str, found: dict[Name, Lo
     diff_ids = json.loads(bytes(config)).get("rootfs", {}).get("diff_ids", [])
     layers = [_digest(contents[path]) for path in layer_paths]
     for path, digest, expected in zip(layer_paths, layers, diff_ids, strict=False):
-        if digest != expected:
-            raise LayoutError(f"{path} is {digest}: {expected} was expected")
+        plain = _plain_digest(path, contents[path]) if _zipped(contents[path]) else digest
+        if plain != expected:
+            raise LayoutError(f"{path} is {plain}: {expected} was expected")
     table = {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,
         "config": Descriptor(DOCKER_CONFIG, _digest(config), len(config)).to_json(),
         "layers": [
-            Descriptor(LAYER, digest, len(contents[path])).to_json()
+            Descriptor(LAYER + ".gzip" * _zipped(contents[path]), digest, len(contents[path])).to_json()
             for digest, path in zip(layers, layer_paths, strict=True)
         ],
     }

@@ -169,7 +169,7 @@ REFUSED = (
     Refused("crane pull", {"reset_peer": True, "limit_data": 20, **BLOB}, "connection reset by peer", [200]),
     Refused("oras pull", {"reset_peer": True, "limit_data": 20, **BLOB}, "connection reset by peer", [200]),
     # whether it is the writing or the reading that fails first, and so the rest of the words, is chance
-    Refused("skopeo push", {"reset_peer": True, "limit_data": 5000, **PATCH}, 'writing blob: Patch "http:', [0]),
+    Refused("skopeo push", {"reset_peer": True, "limit_data": 5000, **PATCH}, "writing blob: Patch ", [0]),
     Refused("oras push", {"reset_peer": True, "limit_data": 5000, **END}, 'Error: Put "http:', [0]),
     Refused("skopeo list-tags", {"reset_peer": True, **TAGS}, "connection reset by peer", [0]),
     Refused("skopeo list-tags", {"empty": True, **TAGS}, "EOF", [0]),
