@@ -13,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from tinyreg import server as server_module
 from tinyreg.server import Server, StopTimeout
 from tinyreg.wire import Connection, Request, Response
 
@@ -335,4 +336,34 @@ def test_a_client_that_resets_before_the_tls_handshake_does_not_end_the_server()
         assert server.vanished == 1
     finally:
         server.stop()
+    assert server.errors == []
+
+
+def test_a_stop_right_behind_a_tls_handshake_is_no_error_of_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    trustme = pytest.importorskip("trustme")
+    authority, context = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    server, shaken, shut = Server(answer, tls=context), threading.Event(), threading.Event()
+    shake, shut_one = ssl.SSLSocket.do_handshake, server_module._shut
+
+    def slow(connection: ssl.SSLSocket, block: bool = False) -> None:
+        shake(connection, block)
+        if connection.server_side:
+            shaken.set()
+            assert shut.wait(5)
+
+    def tell(connection: socket.socket) -> None:
+        shut_one(connection)
+        shut.set()
+
+    monkeypatch.setattr(ssl.SSLSocket, "do_handshake", slow)
+    monkeypatch.setattr(server_module, "_shut", tell)
+    server.start()
+    with dial(server) as raw:
+        raw.socket = trusting.wrap_socket(raw.socket, server_hostname="127.0.0.1")
+        assert shaken.wait(5)
+        server.stop()
+    assert shut.is_set()
     assert server.errors == []

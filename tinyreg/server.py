@@ -153,4 +153,5 @@ class Server(ThreadingHTTPServer):
 
 def _shut(connection: socket.socket) -> None:
     with suppress(OSError):  # it was over already
-        connection.shutdown(socket.SHUT_RDWR)
+        # Not TLS's own shutdown: that takes the cipher from the socket, and its thread would crash, or speak plain.
+        socket.socket.shutdown(connection, socket.SHUT_RDWR)

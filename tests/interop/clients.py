@@ -36,10 +36,23 @@ def find(program: str) -> str:
     return found or missing(f"{program} is not on PATH: .ci/install-clients installs it")
 
 
+def find_python(*modules: str) -> str:
+    """The Python that `.ci/install-clients` gave these modules; without it, or one of them, as `find` says."""
+    python = str(tools() / "python/bin/python")
+    command = [python, "-c", f"import {','.join(modules)}"]
+    if not os.path.exists(python) or subprocess.run(command, capture_output=True, check=False).returncode:
+        missing(f"{python} has no {' and '.join(modules)}: .ci/install-clients installs them")
+    return python
+
+
 def search_path() -> str:
     """PATH, and behind it where `.ci/install-clients` puts programs, and where daemons are."""
-    tools = Path(os.environ.get("TINYREG_TOOLS", "/opt/tinyreg-tools"), "bin")
-    return f"{os.environ.get('PATH', os.defpath)}:{tools}:/usr/local/sbin:/usr/sbin:/sbin"
+    return f"{os.environ.get('PATH', os.defpath)}:{tools() / 'bin'}:/usr/local/sbin:/usr/sbin:/sbin"
+
+
+def tools() -> Path:
+    """Where `.ci/install-clients` puts what apt does not have."""
+    return Path(os.environ.get("TINYREG_TOOLS", "/opt/tinyreg-tools"))
 
 
 def missing(reason: str) -> NoReturn:

@@ -10,7 +10,7 @@ import pytest
 
 from tinyreg import Registry
 
-from .clients import Client, Sandbox
+from .clients import Client, Sandbox, find_python
 from .engines import containerd_engine, docker_engine, short_folder
 
 
@@ -60,6 +60,22 @@ def regctl(sandbox: Sandbox) -> Client:
 @pytest.fixture
 def skopeo(sandbox: Sandbox) -> Client:
     return sandbox.client("skopeo")
+
+
+@pytest.fixture
+def helm(sandbox: Sandbox) -> Client:
+    return sandbox.client("helm")
+
+
+@pytest.fixture
+def oras_python(sandbox: Sandbox) -> Client:
+    """oras for Python, which is no program: a small one of ours around it."""
+    return Client(sandbox, (find_python("oras"), str(Path(__file__).with_name("oras_python.py"))))
+
+
+@pytest.fixture
+def dxf(sandbox: Sandbox) -> Client:
+    return Client(sandbox, (find_python("dxf"), "-m", "dxf"))
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from . import payload
-from .clients import Client, Sandbox, find
+from .clients import Client, Sandbox, find, find_python
 from .daemon import daemon
 
 NOISE = "sha256:8e913eb68c8c7e9fefb110704aaf8988e4be560d3c8fdbe2e09e4fe823db62c9"
@@ -40,6 +40,23 @@ def test_programs_are_found_where_the_installer_puts_them(monkeypatch: pytest.Mo
     (tmp_path / "bin/installed").touch(0o755)
     monkeypatch.setenv("TINYREG_TOOLS", str(tmp_path))
     assert find("installed") == str(tmp_path / "bin/installed")
+
+
+def test_a_python_is_found_that_has_the_modules_and_is_missed_aloud(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("TINYREG_TOOLS", str(tmp_path))
+    monkeypatch.setenv("TINYREG_INTEROP", "require")
+    with pytest.raises(pytest.fail.Exception, match=r"python has no json: \.ci/install-clients"):
+        find_python("json")
+    (tmp_path / "python/bin").mkdir(parents=True)
+    (tmp_path / "python/bin/python").symlink_to(sys.executable)
+    assert find_python("json") == str(tmp_path / "python/bin/python")
+    with pytest.raises(pytest.fail.Exception, match="python has no json and no_such_module: "):
+        find_python("json", "no_such_module")
+    monkeypatch.delenv("TINYREG_INTEROP")
+    with pytest.raises(pytest.skip.Exception, match="no_such_module"):
+        find_python("no_such_module")
 
 
 def test_a_failure_shows_the_command_its_status_and_both_streams(python: Client) -> None:
