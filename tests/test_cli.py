@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from tinyreg import Registry, cli
+from tinyreg.options import parse
 
 ROOT = Path(__file__).parent.parent
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -104,7 +105,7 @@ def test_the_environment_stands_in_for_flags_and_a_flag_wins(start: Start) -> No
 
 
 def test_without_flags_it_is_in_memory_on_port_5000_of_loopback() -> None:
-    options = cli.parse([], {})
+    options = parse([], {})
     assert (options.path, options.host, options.port, options.quiet) == (None, "127.0.0.1", 5000, False)
 
 
@@ -134,7 +135,7 @@ def test_a_store_that_is_no_folder_is_one_line(start: Start, tmp_path: Path) -> 
 )
 def test_a_bad_flag_is_one_line_that_names_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.parse(arguments, {})
+        parse(arguments, {})
     err = capsys.readouterr().err
     assert exit_.value.code == 2
     assert err.startswith("tinyreg: ")
