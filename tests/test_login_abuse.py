@@ -95,6 +95,12 @@ def test_the_challenge_for_unreadable_credentials_is_the_realms_own_and_can_be_r
             assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'BASIC REALM="MINE"')
 
 
+def test_a_name_without_a_colon_is_nobody_even_where_the_password_is_empty() -> None:
+    with Registry(auth={"open": ""}) as registry:
+        for text, status in ((b"open", 401), (b"open:", 200)):
+            assert ask(registry, "/v2/", Authorization=f"Basic {coded(text)}").status == status
+
+
 @pytest.mark.parametrize("value", [each for each in WRONG if each.startswith("Basic ")], ids=lambda v: ascii(v[:30]))
 def test_the_token_service_refuses_what_it_can_not_read(value: str) -> None:
     with Registry(auth=Token(USERS, anonymous="pull")) as registry:
