@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import http.client
 import json
+import re
 import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +21,7 @@ import pytest
 
 from tests.asking import Answer, ask, basic
 from tinyreg import Basic, ReadOnly, Registry, Token
+from tinyreg.reference import Digest
 from tinyreg.scope import Scope
 from tinyreg.tokens import Claims, Tokens
 from tinyreg.users import Users
@@ -109,18 +116,95 @@ def test_read_only_lets_everybody_pull_and_nobody_push() -> None:
         assert ask(registry, UPLOADS, "POST", Authorization=GOOD).status == 403
 
 
-def test_the_challenge_can_be_made_odd() -> None:
-    with serve(Basic(USERS, challenge=lambda text: f"{text}, Negotiate")) as registry:
-        assert ask(registry, "/v2/").headers["WWW-Authenticate"] == 'Basic realm="tinyreg", Negotiate'
-    with serve(Token(USERS, challenge=lambda text: "Bearer")) as registry:
-        assert ask(registry, "/v2/").headers["WWW-Authenticate"] == "Bearer"
+ODD: dict[str, Callable[[str], str]] = {
+    "no realm": lambda text: re.sub(r' ?realm="[^"]*",?', " ", text).strip(),
+    "unknown scheme": lambda text: "Carrier-Pigeon " + text.partition(" ")[2],
+    "unquoted": lambda text: text.replace('"', ""),
+    "two schemes": lambda text: f"Negotiate, {text}",
+}
+"""Recipes: what `challenge` is given to see what clients make of an odd WWW-Authenticate header."""
 
 
-def test_no_secret_is_in_the_log() -> None:
-    with serve(USERS) as registry:
-        ask(registry, "/v2/", Authorization=GOOD)
-        assert registry.requests[-1].headers["Authorization"] == "Basic ***"
-        assert GOOD.split()[1] not in repr(list(registry.requests))
+@pytest.mark.parametrize("recipe", ODD)
+@pytest.mark.parametrize("kind", [Basic, Token])
+def test_the_challenge_can_be_made_odd(kind: Any, recipe: str) -> None:
+    with serve(kind(USERS)) as usual, serve(kind(USERS, challenge=ODD[recipe])) as odd:
+        for path in ("/v2/", LIST):
+            plain = ask(usual, path).headers["WWW-Authenticate"].replace(usual.host, odd.host)
+            answer = ask(odd, path)
+            assert answer.status == 401
+            assert answer.headers["WWW-Authenticate"] == ODD[recipe](plain) != plain
+        # Whoever knows how to log in does so all the same.
+        good = bearer(odd, "repository:app:pull") if kind is Token else {"Authorization": GOOD}
+        assert ask(odd, LIST, **good).status == 200
+
+
+@pytest.mark.parametrize(
+    ("kind", "recipe", "expected"),
+    [
+        (Basic, "no realm", "Basic"),
+        (Basic, "unknown scheme", 'Carrier-Pigeon realm="tinyreg"'),
+        (Basic, "unquoted", "Basic realm=tinyreg"),
+        (Basic, "two schemes", 'Negotiate, Basic realm="tinyreg"'),
+        (Token, "no realm", 'Bearer service="tinyreg"'),
+        (Token, "unknown scheme", 'Carrier-Pigeon realm="http://HOST/token",service="tinyreg"'),
+        (Token, "unquoted", "Bearer realm=http://HOST/token,service=tinyreg"),
+        (Token, "two schemes", 'Negotiate, Bearer realm="http://HOST/token",service="tinyreg"'),
+    ],
+)
+def test_what_the_recipes_make_of_the_challenge(kind: Any, recipe: str, expected: str) -> None:
+    with serve(kind(USERS, challenge=ODD[recipe])) as registry:
+        assert ask(registry, "/v2/").headers["WWW-Authenticate"].replace(registry.host, "HOST") == expected
+
+
+def test_read_only_finds_the_users_and_the_token_service_behind_it(tmp_path: Path) -> None:
+    with serve(ReadOnly(Token(USERS, anonymous="pull"))) as registry:
+        both = bearer(registry, "repository:app:pull,push")
+        assert ask(registry, LIST, **both).status == 200
+        refused = ask(registry, UPLOADS, "POST", **both)
+        assert (refused.status, refused.json["errors"][0]["code"]) == (403, "DENIED")
+        assert ask(registry, UPLOADS, "POST").status == 401
+        registry.docker_config(tmp_path, user="tester")
+        auths = json.loads((tmp_path / "config.json").read_bytes())["auths"]
+        assert auths[registry.host]["auth"] == GOOD.split()[1]
+    for nobody in (None, ReadOnly()):
+        with Registry(auth=nobody) as registry, pytest.raises(KeyError, match="asks nobody for a name"):
+            registry.docker_config(tmp_path, user="tester")
+
+
+@pytest.mark.parametrize("kind", [Basic, Token])
+def test_a_status_for_not_allowed_is_401_or_403(kind: Any) -> None:
+    with pytest.raises(ValueError, match="denied=404: 401 or 403"):
+        kind(USERS, denied=404)
+
+
+@pytest.mark.parametrize(("denied", "code"), [(403, "DENIED"), (401, "UNAUTHORIZED")])
+def test_a_token_that_does_not_reach_is_refused_as_the_keyword_says(denied: int, code: str) -> None:  # K11
+    with serve(Token(USERS, denied=denied, grants={"tester": {"app": "pull"}})) as registry:
+        asked = bearer(registry, "repository:app:pull,push")
+        assert ask(registry, LIST, **asked).status == 200
+        answer = ask(registry, UPLOADS, "POST", **asked)
+        assert (answer.status, answer.json["errors"][0]["code"]) == (denied, code)
+        challenge = answer.headers["WWW-Authenticate"]
+        assert challenge is None if denied == 403 else 'error="insufficient_scope"' in challenge
+
+
+@pytest.mark.parametrize("kind", [Basic, Token])
+def test_where_a_blob_is_redirected_to_no_credentials_are_needed(kind: Any) -> None:  # K12, A9, C9
+    with Registry() as cellar, serve(kind(USERS)) as registry:
+        layer = cellar.push_image("app:1") and cellar.repository("app").manifest("1").layers[0]
+        registry.faults.add(redirect=cellar.url, kind="blob")
+        good = bearer(registry, "repository:app:pull") if kind is Token else {"Authorization": GOOD}
+        # A client that keeps its credentials to itself, as A9 has it.
+        connection = http.client.HTTPConnection(registry.host, timeout=10)
+        connection.request("GET", f"/v2/app/blobs/{layer.digest}", headers=good)
+        first = connection.getresponse()
+        first.read()
+        connection.close()
+        assert (first.status, first.headers["Location"]) == (307, f"{cellar.url}/v2/app/blobs/{layer.digest}")
+        with urllib.request.urlopen(first.headers["Location"], timeout=10) as answer:
+            assert Digest.of(answer.read()) == layer.digest
+        assert "Authorization" not in cellar.requests[-1].headers
 
 
 # Token
@@ -223,13 +307,116 @@ def test_tokens_run_out_and_can_be_expired() -> None:
 
 
 def test_a_token_of_another_registry_is_good_only_where_the_key_is_shared() -> None:
-    shared = Tokens()
-    with serve(Token(USERS, tokens=shared)) as one, serve(Token(USERS)) as other:
+    with serve(Token(USERS)) as one, serve(Token(USERS)) as other:
         good = bearer(one, "repository:app:pull")
-        assert ask(other, LIST, **good).status == 401
-        with serve(Token(USERS, tokens=shared, realm=f"{one.url}/token")) as third:
-            assert f'realm="{one.url}/token"' in ask(third, LIST).headers["WWW-Authenticate"]
-            assert ask(third, LIST, **good).status == 200
+        assert ask(one, LIST, **good).status == 200
+        refused = ask(other, LIST, **good)
+        assert (refused.status, 'error="invalid_token"' in refused.headers["WWW-Authenticate"]) == (401, True)
+
+
+def follow(registry: Registry, path: str) -> tuple[str, dict[str, str]]:
+    """The token service's URL and query, from a registry's own challenge."""
+    said = dict(re.findall(r'(\w+)="([^"]*)"', ask(registry, path).headers["WWW-Authenticate"]))
+    return said.pop("realm"), said
+
+
+def test_a_token_service_serves_another_registry_by_url() -> None:
+    shared = Tokens()
+    with (
+        serve(Token(USERS, tokens=shared, service="desk", grants={"tester": {"app": "pull"}})) as desk,
+        serve(Token({}, tokens=shared, service="shop", realm=f"{desk.url}/token")) as shop,
+    ):
+        realm, query = follow(shop, LIST)
+        assert (realm, query) == (f"{desk.url}/token", {"service": "shop", "scope": "repository:app:pull"})
+        got = ask(desk, f"/token?{urlencode(query)}", Authorization=GOOD).json
+        good = {"Authorization": f"Bearer {got['token']}"}
+        assert ask(shop, LIST, **good).status == 200
+        assert (shop.requests[-1].user, desk.requests.where(kind="token")[-1].granted) == (
+            "tester",
+            "repository:app:pull",
+        )
+        assert ask(shop, UPLOADS, "POST", **good).status == 401
+        # A token is good at the service it was asked for, and nowhere else.
+        assert ask(desk, LIST, **good).status == 401
+        own = ask(desk, "/token?service=desk&scope=repository:app:pull", Authorization=GOOD).json["token"]
+        assert ask(desk, LIST, Authorization=f"Bearer {own}").status == 200
+        refused = ask(shop, LIST, Authorization=f"Bearer {own}")
+        assert (refused.status, 'error="invalid_token"' in refused.headers["WWW-Authenticate"]) == (401, True)
+        # So is a refresh token.
+        login = form(desk, grant_type="password", username="tester", password="secret", access_type="offline", **query)
+        again = {"grant_type": "refresh_token", "refresh_token": login.json["refresh_token"]}
+        fresh = form(desk, **again, **query)
+        assert ask(shop, LIST, Authorization=f"Bearer {fresh.json['access_token']}").status == 200
+        assert form(desk, **again, service="desk").status == 401
+        desk.auth.expire()
+        assert ask(shop, LIST, **good).status == 401
+
+
+def test_a_service_of_another_name_gives_tokens_that_are_not_good_here() -> None:
+    with serve(Token(USERS)) as registry:
+        for service, status in (("other", 401), ("tinyreg", 200), ("", 200)):
+            got = ask(registry, f"/token?service={service}&scope=repository:app:pull", Authorization=GOOD)
+            assert got.status == 200
+            assert ask(registry, LIST, Authorization=f"Bearer {got.json['token']}").status == status
+
+
+def test_what_was_asked_and_granted_is_in_the_log_by_get_and_by_post() -> None:
+    with serve(Token(USERS, grants={"tester": {"app": "pull"}})) as registry:
+        token(registry, "repository:app:pull,push", "repository:other:pull", "nonsense")
+        fields = {"grant_type": "password", "username": "tester", "scope": "repository:app:push,pull odd"}
+        form(registry, password="secret", **fields)
+        form(registry, password="wrong", **fields)
+        assert [(each.user, each.asked, each.granted) for each in registry.requests.where(kind="token")] == [
+            ("tester", "repository:app:pull,push repository:other:pull nonsense", "repository:app:pull"),
+            ("tester", "repository:app:push,pull odd", "repository:app:pull"),
+            (None, "repository:app:push,pull odd", ""),
+        ]
+
+
+def test_rights_asked_for_one_by_one_add_up() -> None:  # K5
+    with serve(Token(USERS)) as registry:
+        asked = ("repository:app:pull", "repository:app:push")
+        assert ask(registry, UPLOADS, "POST", **bearer(registry, *asked)).status == 202
+        assert ask(registry, UPLOADS, "POST", **bearer(registry, " ".join(reversed(asked)))).status == 202
+        assert ask(registry, UPLOADS, "POST", **bearer(registry, asked[1])).status == 401
+        other = bearer(registry, asked[0], "repository:other:push")
+        assert ask(registry, UPLOADS, "POST", **other).status == 401
+
+
+def test_a_refused_login_names_a_way_to_log_in() -> None:
+    with serve(Token(USERS)) as registry:
+        for answer in (ask(registry, "/token", Authorization=basic("tester", "x")), form(registry, grant_type="x")):
+            assert (answer.status, answer.headers["WWW-Authenticate"]) == (401, 'Basic realm="tinyreg"')
+        assert ask(registry, "/token", Authorization="Basic Og==").status == 200  # K2: nobody in particular
+
+
+def test_the_life_of_a_token_is_told_and_kept() -> None:  # K6
+    auth = Token(USERS, lifetime=90.9)
+    with serve(auth) as registry:
+        auth.advance(86_400)
+        table = token(registry, "repository:app:pull").json
+        assert table["expires_in"] == 90
+        ahead = datetime.fromisoformat(table["issued_at"].replace("Z", "+00:00")).timestamp() - time.time()
+        assert 86_300 < ahead < 86_500
+        good = {"Authorization": f"Bearer {table['token']}"}
+        for seconds, status in ((90, 200), (1, 401), (-1, 200)):
+            auth.advance(seconds)
+            assert ask(registry, LIST, **good).status == status
+    for lifetime in (0, -1, float("inf"), float("nan")):
+        with pytest.raises(ValueError, match="lifetime="):
+            Token(USERS, lifetime=lifetime)
+    with serve(Token(USERS, lifetime=0.5)) as registry:
+        assert token(registry).json["expires_in"] == 1
+
+
+def test_a_refresh_token_outlives_expire_and_the_clock() -> None:  # K8
+    auth = Token(USERS)
+    with serve(auth) as registry:
+        refresh = token(registry, offline_token="true").json["refresh_token"]
+        auth.expire()
+        auth.advance(10_000)
+        again = form(registry, grant_type="refresh_token", refresh_token=refresh, scope="repository:app:pull")
+        assert ask(registry, LIST, Authorization=f"Bearer {again.json['access_token']}").status == 200
 
 
 def test_an_altered_or_cut_token_is_not_good() -> None:
@@ -287,6 +474,25 @@ def test_bad_htpasswd_files_are_refused_with_what_to_do(tmp_path: Path, monkeypa
     file.write_text("a:$2y$05$abc\n")
     with pytest.raises(ValueError, match="pip install bcrypt"):
         Users(file)
+
+
+def test_docker_config_touches_nothing_but_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("HOME", "USERPROFILE", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "DOCKER_CONFIG"):
+        monkeypatch.setenv(name, str(home))
+    monkeypatch.chdir(home)
+    with Registry(auth=USERS, tls=True) as registry:
+        registry.docker_config(tmp_path / "config", user="tester")
+        written = {str(path.relative_to(tmp_path / "config")) for path in (tmp_path / "config").rglob("*")}
+        assert written == {
+            "config.json",
+            "ca.crt",
+            "certs.d",
+            f"certs.d/{registry.host}",
+            f"certs.d/{registry.host}/ca.crt",
+        }
+    assert list(home.iterdir()) == []
 
 
 def test_docker_config_writes_what_clients_read_and_keeps_the_rest(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
@@ -14,9 +15,14 @@ import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import bcrypt
 import pytest
+import trustme
 
+from tests.asking import basic
 from tinyreg import Registry, cli
+from tinyreg.options import FLAGS, parse
+from tinyreg.server import StopTimeout
 
 ROOT = Path(__file__).parent.parent
 Start = Callable[..., "subprocess.Popen[str]"]
@@ -104,7 +110,7 @@ def test_the_environment_stands_in_for_flags_and_a_flag_wins(start: Start) -> No
 
 
 def test_without_flags_it_is_in_memory_on_port_5000_of_loopback() -> None:
-    options = cli.parse([], {})
+    options = parse([], {})
     assert (options.path, options.host, options.port, options.quiet) == (None, "127.0.0.1", 5000, False)
 
 
@@ -134,7 +140,7 @@ def test_a_store_that_is_no_folder_is_one_line(start: Start, tmp_path: Path) -> 
 )
 def test_a_bad_flag_is_one_line_that_names_it(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
-        cli.parse(arguments, {})
+        parse(arguments, {})
     err = capsys.readouterr().err
     assert exit_.value.code == 2
     assert err.startswith("tinyreg: ")
@@ -187,3 +193,234 @@ def test_a_request_is_logged_in_one_printable_line(registry: Registry, capsys: p
     error.value.close()
     cli.log(registry.requests[-1])
     assert capsys.readouterr().err.startswith("400 GET /v2/\\r\\nX/tags/list ")
+
+
+# Flags
+
+
+def served(start: Start, *arguments: str, **environment: str) -> tuple[subprocess.Popen[str], str]:
+    process = start("--port", "0", *arguments, **environment)
+    assert process.stdout is not None
+    line = process.stdout.readline()
+    assert line.startswith("tinyreg ready at http"), process.communicate()
+    return process, line.split()[-1]
+
+
+def status(url: str, method: str = "GET", context: ssl.SSLContext | None = None, **headers: str) -> int:
+    asked = urllib.request.Request(url, method=method, headers=headers)
+    try:
+        with urllib.request.urlopen(asked, timeout=10, context=context) as answer:
+            code: int = answer.status
+            return code
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code
+
+
+UPLOADS = "/v2/app/blobs/uploads/"
+
+
+def test_auth_lets_each_user_in_and_no_password_is_on_stderr(start: Start) -> None:
+    process, url = served(start, "--auth", "one:hidden:1", "--auth", "two:hidden2", "--anonymous", "pull")
+    assert status(f"{url}/v2/") == 401
+    assert status(f"{url}/v2/app/tags/list") == 404
+    assert status(url + UPLOADS, "POST") == 401
+    for name, password in (("one", "hidden:1"), ("two", "hidden2")):
+        assert status(url + UPLOADS, "POST", Authorization=basic(name, password)) == 202
+    assert status(f"{url}/v2/?password=hidden2", Authorization=basic("one", "hidden2")) == 401
+    process.terminate()
+    out, err = process.communicate(timeout=10)
+    assert (out, err.count("\n"), "hidden" in err) == ("", 6, False)
+
+
+def test_token_and_htpasswd(start: Start, tmp_path: Path) -> None:
+    entry = bcrypt.hashpw(b"secret", bcrypt.gensalt(4)).decode()
+    (tmp_path / "users").write_text(f"tester:{entry}\n")
+    _, url = served(start, "--htpasswd", str(tmp_path / "users"), "--token")
+    asked = urllib.request.Request(
+        f"{url}/token?scope=repository:app:pull,push", headers={"Authorization": basic("tester", "secret")}
+    )
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        token = json.load(answer)["token"]
+    assert status(url + UPLOADS, "POST", Authorization=f"Bearer {token}") == 202
+    assert status(url + UPLOADS, "POST", Authorization=f"Bearer x{token}") == 401
+    assert status(url + UPLOADS, "POST", Authorization=basic("tester", "secret")) == 401
+
+
+def test_tls_tells_the_ca_file_on_stderr_and_removes_it(start: Start) -> None:
+    process, url = served(start, "--tls", "--quiet")
+    assert url.startswith("https://127.0.0.1:")
+    assert process.stderr is not None
+    line = process.stderr.readline()
+    assert line.startswith("tinyreg CA file: ")
+    file = Path(line.partition(": ")[2].strip())
+    assert status(f"{url}/v2/", context=ssl.create_default_context(cafile=file)) == 200
+    process.terminate()
+    assert process.communicate(timeout=10) == ("", "")
+    assert not file.exists()
+
+
+def test_a_certificate_of_your_own(start: Start, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    leaf = authority.issue_cert("127.0.0.1")
+    leaf.private_key_pem.write_to_path(tmp_path / "key")
+    leaf.cert_chain_pems[0].write_to_path(tmp_path / "cert")
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    process, url = served(start, "--cert", str(tmp_path / "cert"), "--key", str(tmp_path / "key"), "--quiet")
+    assert status(f"{url}/v2/", context=context) == 200
+    process.terminate()
+    assert process.communicate(timeout=10) == ("", "")
+
+
+def test_read_only_goes_with_load_and_with_users(start: Start, tmp_path: Path) -> None:
+    with Registry() as full:
+        full.push_image("app:1")
+        full.push_image("other:2")
+        full.save(tmp_path / "one.tar", "app:1")
+        full.save(tmp_path / "two", "other:2")
+    load = ["--load", str(tmp_path / "one.tar"), "--load", str(tmp_path / "two")]
+    _, url = served(start, "--read-only", *load)
+    assert json.loads(get(f"{url}/v2/_catalog")) == {"repositories": ["app", "other"]}
+    assert [status(url + UPLOADS, "POST"), status(f"{url}/v2/app/manifests/1", "DELETE")] == [403, 403]
+    _, url = served(start, "--read-only", *load, "--auth", "tester:secret")
+    assert status(f"{url}/v2/app/manifests/1") == 401
+    assert status(f"{url}/v2/app/manifests/1", Authorization=basic("tester", "secret")) == 200
+    assert status(url + UPLOADS, "POST", Authorization=basic("tester", "secret")) == 403
+
+
+def test_upstream_is_asked_for_what_is_missing(start: Start, registry: Registry) -> None:
+    registry.push_image("app:1")
+    _, url = served(start, "--upstream", registry.url)
+    assert status(f"{url}/v2/app/manifests/1") == 200
+    assert len(registry.requests) > 0
+
+
+def test_a_path_may_be_another_registry(start: Start, registry: Registry) -> None:
+    registry.push_image("app:1")
+    _, url = served(start, registry.url)
+    assert json.loads(get(f"{url}/v2/app/tags/list"))["tags"] == ["1"]
+
+
+EVERY = {
+    "path": ("PATH", "data", "data"),
+    "host": ("HOST", "::1", "::1"),
+    "port": ("PORT", "1", 1),
+    "auth": ("AUTH", "a:b\nc:d e", ["a:b", "c:d e"]),
+    "token": ("TOKEN", "1", True),
+    "anonymous": ("ANONYMOUS", "pull", "pull"),
+    "read_only": ("READ_ONLY", "yes", True),
+    "tls": ("TLS", "1", True),
+    "cert": ("CERT", "c", "c"),
+    "key": ("KEY", "k", "k"),
+    "load": ("LOAD", "a b\nc", ["a b", "c"]),
+    "upstream": ("UPSTREAM", "http://x", "http://x"),
+    "ready_file": ("READY_FILE", "r", "r"),
+    "quiet": ("QUIET", "1", True),
+}
+
+
+def test_every_flag_has_its_variable_and_wins_over_it() -> None:
+    environment = {f"TINYREG_{name}": said for name, said, _ in EVERY.values()}
+    read = vars(parse([], environment))
+    assert {name: read[name] for name in EVERY} == {name: value for name, (_, _, value) in EVERY.items()}
+    assert vars(parse(["--auth", "x:y", "--load", "z", "--port", "2"], environment)) == read | {
+        "auth": ["x:y"],
+        "load": ["z"],
+        "port": 2,
+    }
+    assert parse([], {"TINYREG_HTPASSWD": "f"}).htpasswd == "f"
+    off = parse([], {"TINYREG_TOKEN": "0", "TINYREG_TLS": "", "TINYREG_AUTH": "", "TINYREG_PORT": ""})
+    assert (off.token, off.tls, off.auth, off.port) == (False, False, [], 5000)
+    assert {*EVERY, "htpasswd"} == set(read)
+
+
+def test_the_readme_has_every_flag() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert [flag for flag, _, _ in FLAGS if f"`{flag}" not in readme] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["--auth", "hidden"], "--auth: write USER:PASSWORD"),
+        (["--auth", ":hidden"], "--auth: write USER:PASSWORD"),
+        (["--token"], "--token: say who has one, by --auth USER:PASSWORD or --htpasswd FILE"),
+        (["--anonymous", "pull"], "--anonymous: say who has a name, by --auth USER:PASSWORD or --htpasswd FILE"),
+        (["--auth", "a:hidden", "--htpasswd", "f"], "--auth and --htpasswd: give one of them"),
+        (["--cert", "c"], "--cert: give its key too, by --key FILE"),
+        (["--key", "k"], "--key: give its certificate too, by --cert FILE"),
+        (["--upstream", "registry.example"], "--upstream registry.example: write http(s)://host[:port]"),
+        (["--tok"], "unrecognized arguments: --tok"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_flags_that_make_no_sense_are_one_line_that_says_what_to_do(
+    arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(arguments, {})
+    err = capsys.readouterr().err
+    assert (exit_.value.code, err) == (2, f"tinyreg: {expected} (see tinyreg --help)\n")
+
+
+def failing(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one line that `main` says on stderr."""
+    assert cli.main(["--port", "0", *arguments]) == 2
+    out, err = capsys.readouterr()
+    assert (out, err.count("\n"), err[:9]) == ("", 1, "tinyreg: ")
+    return err[9:-1]
+
+
+def test_what_can_not_be_used_is_one_line_that_says_what_to_do(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing, odd = str(tmp_path / "missing"), tmp_path / "odd"
+    odd.write_text("nonsense\n")
+    assert failing(capsys, "--htpasswd", missing) == f"{missing}: No such file or directory"
+    assert failing(capsys, "--htpasswd", str(odd)) == f"{odd}, line 1: write name:password, plain, {{SHA}} or bcrypt"
+    assert failing(capsys, "--cert", missing, "--key", str(odd)) == f"{missing}: No such file or directory"
+    assert failing(capsys, "--cert", str(odd), "--key", str(odd)).startswith(f"{odd} and {odd}: no certificate and")
+    assert failing(capsys, "--load", missing).startswith(missing)
+    assert failing(capsys, "--load", str(odd)).startswith(f"--load {odd}: ")
+    assert failing(capsys, "--load", str(tmp_path)).startswith(f"--load {tmp_path}: ")
+    assert failing(capsys, "--auth", "a:b", "--anonymous", "pul").startswith("pul: actions are pull, push, delete")
+    for url in ("ftp://u:hidden@x", "http://u:hidden@x:port", "https://"):
+        for words in ([url], ["--upstream", url]):
+            line = failing(capsys, *words)
+            assert line.endswith("is no registry's URL: write http(s)://host[:port]")
+            assert "hidden" not in line
+    monkeypatch.setitem(sys.modules, "bcrypt", None)
+    odd.write_text("a:$2y$05$abc\n")
+    assert failing(capsys, "--htpasswd", str(odd)).endswith("pip install bcrypt, or use {SHA} or plain ones")
+    monkeypatch.setitem(sys.modules, "trustme", None)
+    assert failing(capsys, "--tls").endswith("pip install 'tinyreg[tls]'")
+    assert {path.name for path in tmp_path.iterdir()} == {"odd"}
+
+
+def test_a_host_that_there_is_none_of_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    line = failing(capsys, "--host", "127.0.0.1.invalid")
+    assert line.startswith("can't listen on 127.0.0.1.invalid port 0: ")
+    assert line.endswith("; give another --host")
+
+
+def test_an_unreachable_registry_to_load_into_is_one_line_without_its_password(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with Registry() as full:
+        full.push_image("app:1")
+        full.save(tmp_path / "app.tar", "app:1")
+    line = failing(capsys, "http://u:hidden@127.0.0.1:1", "--load", str(tmp_path / "app.tar"))
+    assert line.startswith(f"--load {tmp_path / 'app.tar'}: http://127.0.0.1:1 does not answer")
+    assert "hidden" not in line
+
+
+def test_a_request_that_hangs_at_the_end_is_named_and_the_status_is_0(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def hang(registry: Registry, ready_file: str | None) -> None:
+        raise StopTimeout("still being answered after 5 s: GET /v2/")
+
+    monkeypatch.setattr(cli, "_serve", hang)
+    assert cli.main(["--port", "0"]) == 0
+    assert capsys.readouterr().err == "tinyreg: still being answered after 5 s: GET /v2/\n"

@@ -7,7 +7,6 @@ Specification"; RFC 7617, RFC 6750; SPEC K).
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -41,10 +40,13 @@ class Open:
 
 
 class ReadOnly:
-    """Pulling is for everybody, or for those whom `inner` lets; pushing and deleting for nobody."""
+    """Pulling is for everybody, or for those whom `inner`, an Authorizer, lets; pushing and deleting for nobody.
+
+    Under a Token the service gives what was asked, as ever, and the push is refused: 403.
+    """
 
     def __init__(self, inner: Authorizer | None = None) -> None:
-        self.inner = inner or Open()
+        self.inner: Authorizer = inner or Open()
 
     def authorize(self, request: Request, scope: Scope | None) -> None:
         """Raises Denied for all but pulling, and what `inner` raises."""
@@ -74,7 +76,7 @@ class Basic:
         self.users = Users(users)
         self.rules = Rules(grants, anonymous)
         self._realm = realm
-        self._denied = denied
+        self._denied = _checked(denied)
         self._rewrite = challenge or str
 
     def authorize(self, request: Request, scope: Scope | None) -> None:
@@ -90,12 +92,10 @@ class Basic:
 
         Raises Unauthorized for a wrong name or password.
         """
-        credentials = basic_credentials(request)
-        if credentials is None:
-            return request.user
-        if not self.users.knows(*credentials):
+        user, good = asking(request, self.users)
+        if not good:
             raise self._unauthorized("wrong name or password")
-        return credentials[0]
+        return user
 
     def _challenge(self) -> str:
         return self._rewrite(f'Basic realm="{self._realm}"')
@@ -109,7 +109,7 @@ class Token:
 
     `users`, `anonymous`, `grants`, `denied` and `challenge` are as for Basic. Tokens are good for `lifetime` seconds
     by a clock that `advance` moves, and until `expire`. A registry whose `realm` is another registry's `/token` takes
-    the tokens of that one's service: give both the same `tokens`.
+    the tokens of that one's service: give both the same `tokens`. A token is good at the `service` it was asked for.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class Token:
         self.service = service
         self.tokens = tokens or Tokens(lifetime)
         self._realm = realm
-        self._denied = denied
+        self._denied = _checked(denied)
         self._rewrite = challenge or str
 
     def expire(self) -> None:
@@ -150,14 +150,14 @@ class Token:
         if claims is None:
             raise self._unauthorized(request, scope, "invalid_token")
         request.user = claims.subject or None
-        if scope is not None and not any(each.covers(scope) for each in claims.access):
+        if scope is not None and not claims.allows(scope):
             text = self._challenge(request, scope, "insufficient_scope")
             raise denial(self._denied, f"the token does not allow {scope}", text)
 
-    def issue(self, user: str | None, asked: list[Scope]) -> tuple[str, list[Scope]]:
-        """A token for as much of what was asked as the user may do, and that much."""
+    def issue(self, user: str | None, asked: list[Scope], service: str) -> tuple[str, list[Scope]]:
+        """A token, good at `service`, for as much of what was asked as the user may do, and that much."""
         given = [scope for scope in (self.rules.granted(user, each) for each in asked) if scope.actions]
-        return self.tokens.issue(Claims(user or "", self.service, tuple(given))), given
+        return self.tokens.issue(Claims(user or "", service, tuple(given))), given
 
     def _challenge(self, request: Request, scope: Scope | None, error: str | None) -> str:
         realm = self._realm or f"{'https' if request.secure else 'http'}://{_host(request)}/token"
@@ -180,21 +180,34 @@ def denial(status: int, message: str, challenge: str) -> RegistryError:
     return Unauthorized(message, headers={"WWW-Authenticate": challenge})
 
 
-def basic_credentials(request: Request) -> tuple[str, str] | None:
-    """Name and password; None where there are none, or both are empty, as skopeo sends them (SPEC K2).
+def innermost(auth: Authorizer | None) -> Authorizer | None:
+    """The Authorizer that knows who is who, behind what only forbids."""
+    while isinstance(auth, ReadOnly):
+        auth = auth.inner
+    return auth
 
-    Raises Unauthorized for what can't be decoded.
+
+def asking(request: Request, users: Users) -> tuple[str | None, bool]:
+    """Who asks, by password or else by client certificate, None for nobody in particular; and whether that is proven.
+
+    A name and password that are both empty are none, as skopeo sends them (SPEC K2); what can't be decoded is wrong.
     """
     scheme, _, value = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "basic":
-        return None
+        return request.user, True
     try:
         name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
-        colon = name = password = ""
-    if not colon:
-        raise Unauthorized("the credentials can't be read", headers={"WWW-Authenticate": 'Basic realm="tinyreg"'})
-    return (name, password) if name or password else None
+    except ValueError:  # no base64, or no UTF-8 in it
+        return None, False
+    if colon and not name and not password:
+        return request.user, True
+    return name, bool(colon) and users.knows(name, password)
+
+
+def _checked(denied: int) -> int:
+    if denied not in (401, 403):
+        raise ValueError(f"denied={denied}: 401 or 403")
+    return denied
 
 
 def _host(request: Request) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from threading import Condition
 from typing import overload
 
+from . import mask
 from .routes import Kind, Target
 from .selector import Selector
 from .wire import Handler, Headers, Query, Request, Response
@@ -22,9 +23,9 @@ class Exchange:
     """A request and its answer, without the bodies and without secrets.
 
     `reference` is a tag, a digest or a session's id, as the client wrote it; `user` is who asked, where somebody
-    had to say so; `granted` the scopes of the token that was given; `client` the User-Agent; `received` and `sent`
-    the bytes that crossed the socket, heads and bodies; `seconds` from the end of the request's head to the last of
-    the answer; `fault` the fault that acted, if any.
+    had to say so; `asked` and `granted` the scopes a token was asked for, as they were written, and given; `client` the
+    User-Agent; `received` and `sent` the bytes that crossed the socket, heads and bodies; `seconds` from the end of
+    the request's head to the last of the answer; `fault` the fault that acted, if any.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Exchange:
     headers: Headers
     response_headers: Headers
     user: str | None
+    asked: str
     granted: str
     client: str
     received: int
@@ -189,7 +191,7 @@ def _exchange(request: Request, response: Response) -> Exchange:
     return Exchange(
         method=request.method,
         path=request.path,
-        query=request.query,
+        query=mask.parameters(request.query) if request.query else request.query,
         kind=target.kind,
         repository=target.name,
         reference=target.reference,
@@ -197,6 +199,7 @@ def _exchange(request: Request, response: Response) -> Exchange:
         headers=_masked(request.headers),
         response_headers=response.headers,
         user=request.user,
+        asked=request.asked,
         granted=request.granted,
         client=request.headers.get("user-agent", ""),
         received=0,
@@ -208,7 +211,10 @@ def _exchange(request: Request, response: Response) -> Exchange:
 
 def _masked(headers: Headers) -> Headers:
     """The fields, without what is secret in them."""
-    value = headers.get("authorization")
-    if value is None:
+    secret = [name for name in mask.FIELDS if name in headers]
+    if not secret:
         return headers
-    return Headers([*headers.items(), ("Authorization", f"{value.partition(' ')[0]} ***")])
+    masked = Headers(headers.items())
+    for name in secret:
+        masked[name] = mask.field(headers[name])
+    return masked

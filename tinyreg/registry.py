@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import credentials, image, layout
 from .api import Api
-from .auth import Authorizer, Basic, Token
+from .auth import Authorizer, Basic, Token, innermost
 from .faults import Faults
 from .image import Made
 from .layer import Files
@@ -68,8 +68,9 @@ class Registry:
         self.auth: Any = Basic(auth) if isinstance(auth, Mapping) else auth
         self._identity = _identity(tls, host)
         handler: Handler = Api(self._content, self._sessions, self.errors, self.auth)
-        if isinstance(self.auth, Token):
-            handler = TokenService(handler, self.auth)
+        service = innermost(self.auth)
+        if isinstance(service, Token):
+            handler = TokenService(handler, service)
         for quirk in differences:
             handler = quirk.over(handler)
         self._core = handler
@@ -81,11 +82,10 @@ class Registry:
     def start(self) -> Registry:
         """Listen, and return once that is so. May be called again. Raises OSError where the port can't be had."""
         if self._server is None:
-            context = None
+            context = self._identity.context if self._identity is not None else None
+            self._server = Server(self._handler, *self._address, tls=context)
             if self._identity is not None:
                 self._identity.open()
-                context = self._identity.context
-            self._server = Server(self._handler, *self._address, tls=context)
             self._server.errors = self.errors
             self._address = self._address[0], self._server.server_port
             self._server.start()
@@ -139,7 +139,7 @@ class Registry:
 
     @property
     def ca_file(self) -> str | None:
-        """The PEM file of the CA that `tls=True` made; None without it, and where the certificate is your own."""
+        """The PEM file of the CA that `tls=True` made, from `start` to `stop`; None where there is none of ours."""
         return self._identity.ca_file if self._identity else None
 
     def client_context(self) -> ssl.SSLContext:
@@ -157,7 +157,10 @@ class Registry:
         unknown user.
         """
         if user is not None and password is None:
-            password = self.auth.users.password(user)
+            auth = innermost(self.auth)
+            if not isinstance(auth, (Basic, Token)):
+                raise KeyError(f"user {user!r} is not known: the registry asks nobody for a name")
+            password = auth.users.password(user)
         return credentials.write(folder, self.host, user, password, self.ca_file)
 
     def reset(self) -> None:
@@ -249,7 +252,7 @@ def open_store(store: Store | str | os.PathLike[str] | None) -> Store:
     """The store that the argument of `Registry` means. Raises OSError, ValueError for a malformed URL."""
     if store is None:
         return MemoryStore()
-    if isinstance(store, str) and store.startswith(("http://", "https://")):
+    if isinstance(store, str) and "://" in store:
         from .store.remote import RemoteStore  # seldom asked for, and it brings http.client
 
         return RemoteStore(store)

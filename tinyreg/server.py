@@ -148,7 +148,8 @@ class Server(ThreadingHTTPServer):
     def _named(self, connection: socket.socket) -> str:
         talk = self.connections.get(connection)
         request = talk.current if talk else None
-        return f"{request.method} {request.target}" if request else "a connection"
+        # Without the query, which may hold a token or a password.
+        return f"{request.method} {ascii(request.path)[1:-1]}" if request else "a connection"
 
 
 def _shut(connection: socket.socket) -> None:

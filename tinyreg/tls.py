@@ -18,9 +18,9 @@ NAMES = ("localhost", "127.0.0.1", "::1")
 class Identity:
     """The server's side of TLS, and what clients need to trust it.
 
-    `ca_file` is the PEM file of the CA, made for this run and removed by `close`; None where somebody else's
-    certificate is served. Raises ValueError where `trustme` is needed and missing; OSError, ssl.SSLError for a
-    certificate that can't be read.
+    `ca_file` is the PEM file of the CA, from `open` to `close`; None where somebody else's certificate is served.
+    Raises ValueError where `trustme` is needed and missing, and for files that are no certificate and its key; OSError
+    for those that can't be read.
     """
 
     def __init__(self, tls: TLS, host: str) -> None:
@@ -31,13 +31,12 @@ class Identity:
             return
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         if isinstance(tls, tuple):
-            self.context.load_cert_chain(*tls)
+            _load(self.context, *tls)
             return
         trustme = _import_trustme()
         authority = trustme.CA()
         authority.issue_cert(*dict.fromkeys((*NAMES, host))).configure_cert(self.context)
         self._authority = authority.cert_pem.bytes()
-        self.open()
 
     def open(self) -> None:
         """Write the CA's file, if it is ours and not there."""
@@ -48,15 +47,27 @@ class Identity:
 
     def client_context(self) -> ssl.SSLContext:
         """A context that trusts the certificate. Raises ValueError where only its owner knows how."""
-        if self.ca_file is None:
+        if not self._authority:
             raise ValueError("the certificate is your own: trust it with ssl.create_default_context(cafile=…)")
-        return ssl.create_default_context(cafile=self.ca_file)
+        return ssl.create_default_context(cadata=self._authority.decode())
 
     def close(self) -> None:
         """Remove the CA's file."""
         if self.ca_file is not None:
             Path(self.ca_file).unlink(missing_ok=True)
             self.ca_file = None
+
+
+def _load(context: ssl.SSLContext, certificate: str | os.PathLike[str], key: str | os.PathLike[str]) -> None:
+    for path in (certificate, key):
+        Path(path).read_bytes()  # `load_cert_chain` does not say which of them it misses
+    try:
+        # Without a password OpenSSL would ask the terminal for one.
+        context.load_cert_chain(certificate, key, password="")
+    except (ssl.SSLError, ValueError) as error:
+        raise ValueError(
+            f"{certificate} and {key}: no certificate and its key, in PEM and not encrypted: {error}"
+        ) from None
 
 
 def _import_trustme() -> ModuleType:

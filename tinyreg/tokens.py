@@ -9,6 +9,7 @@ import base64
 import hashlib
 import hmac
 import json
+import math
 import secrets
 import time
 from collections.abc import Callable
@@ -28,12 +29,17 @@ class Claims:
     access: tuple[Scope, ...] = ()
     refresh: bool = False
 
+    def allows(self, scope: Scope) -> bool:
+        """Whether what the token allows together covers `scope`: rights asked for one by one add up."""
+        same = [each for each in self.access if (each.type, each.name) == (scope.type, scope.name)]
+        return Scope(scope.type, scope.name, frozenset().union(*(each.actions for each in same))).covers(scope)
+
 
 class Tokens:
     """Issues and reads tokens, good for `lifetime` seconds, under a key of its own."""
 
     def __init__(self, lifetime: float = 300, clock: Callable[[], float] = time.time) -> None:
-        if lifetime <= 0:
+        if not 0 < lifetime < math.inf:
             raise ValueError(f"lifetime={lifetime}: seconds, more than 0")
         self.lifetime = lifetime
         self._clock = clock

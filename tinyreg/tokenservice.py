@@ -5,11 +5,12 @@ Docker's "Token Authentication Specification" (GET) and "OAuth2 Token Authentica
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timezone
 from typing import Any
 from urllib.parse import parse_qs
 
-from .auth import Token, basic_credentials
+from .auth import Token, asking
 from .errors import RegistryError, Unauthorized, Unsupported
 from .refusal import answer, refusal
 from .scope import Scope
@@ -18,6 +19,7 @@ from .wire import Handler, Query, Request, Response
 
 FORM_LIMIT = 64 * 1024
 """Bytes that the form of a POST may have."""
+FORM = "application/x-www-form-urlencoded"
 
 
 class TokenService:
@@ -42,52 +44,72 @@ class TokenService:
 
     def _get(self, request: Request) -> Response:
         """For the name and password in the Authorization header, or for nobody in particular."""
-        user = self._login(basic_credentials(request))
-        table = self._token(request, user, Scope.parse_all(request.query.get("scope", ())))
+        asked, service = request.query.get("scope", []), request.first("service") or self.auth.service
+        request.asked = " ".join(asked)
+        user, good = asking(request, self.auth.users)
+        if not good:
+            raise _refused("wrong name or password")
+        table = self._token(request, user, asked, service)
         table["token"] = table["access_token"]
         if user is not None and request.first("offline_token") == "true":
-            table["refresh_token"] = self._refresh_token(user)
+            table["refresh_token"] = self._refresh_token(user, service)
         return answer(table)
 
     def _post(self, request: Request) -> Response:
         """For what stands in the form: a name and password, or a refresh token."""
-        data = request.body.read(FORM_LIMIT)
-        if data is None:
-            raise Unauthorized("the form is too long")
-        form: Query = parse_qs(data.decode(errors="replace"))
+        form = _form(request)
         given = {name: values[0] for name, values in form.items()}
-        if given.get("grant_type") == "refresh_token":
-            claims = self.auth.tokens.read(given.get("refresh_token", ""), self.auth.service, refresh=True)
-            user = claims.subject if claims else None
-        elif given.get("grant_type") == "password":
-            user = self._login((given.get("username", ""), given.get("password", "")))
-        else:
-            user = None
-        if user is None:
-            raise Unauthorized("grant_type is password or refresh_token, with what is good for it")
-        table = self._token(request, user, Scope.parse_all(form.get("scope", ())))
-        if given.get("access_type") == "offline" or given["grant_type"] == "refresh_token":
-            table["refresh_token"] = given.get("refresh_token") or self._refresh_token(user)
+        asked, service = form.get("scope", []), given.get("service") or self.auth.service
+        request.asked = " ".join(asked)
+        user = self._user(given, service)
+        table = self._token(request, user, asked, service)
+        if given["grant_type"] == "refresh_token":
+            table["refresh_token"] = given["refresh_token"]
+        elif given.get("access_type") == "offline":
+            table["refresh_token"] = self._refresh_token(user, service)
         return answer(table)
 
-    def _login(self, credentials: tuple[str, str] | None) -> str | None:
-        if credentials is None:
-            return None
-        if not self.auth.users.knows(*credentials):
-            raise Unauthorized("wrong name or password")
-        return credentials[0]
+    def _user(self, given: Mapping[str, str], service: str) -> str:
+        """Who the form is from. Raises Unauthorized."""
+        if given.get("grant_type") == "refresh_token":
+            claims = self.auth.tokens.read(given.get("refresh_token", ""), service, refresh=True)
+            if claims is None:
+                raise _refused("the refresh token is not good")
+            return claims.subject
+        if given.get("grant_type") != "password":
+            raise _refused("grant_type is password or refresh_token")
+        name = given.get("username", "")
+        if not self.auth.users.knows(name, given.get("password", "")):
+            raise _refused("wrong name or password")
+        return name
 
-    def _token(self, request: Request, user: str | None, asked: list[Scope]) -> dict[str, Any]:
-        token, given = self.auth.issue(user, asked)
+    def _token(self, request: Request, user: str | None, asked: list[str], service: str) -> dict[str, Any]:
+        token, given = self.auth.issue(user, Scope.parse_all(asked), service)
         request.user = user
         request.granted = " ".join(map(str, given))
         issued = datetime.fromtimestamp(self.auth.tokens.now, timezone.utc)
         return {
             "access_token": token,
             "scope": request.granted,
-            "expires_in": int(self.auth.tokens.lifetime),
+            "expires_in": max(1, int(self.auth.tokens.lifetime)),
             "issued_at": issued.strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
 
-    def _refresh_token(self, user: str) -> str:
-        return self.auth.tokens.issue(Claims(user, self.auth.service, refresh=True))
+    def _refresh_token(self, user: str, service: str) -> str:
+        return self.auth.tokens.issue(Claims(user, service, refresh=True))
+
+
+def _form(request: Request) -> Query:
+    """The form in the body. Raises Unauthorized: it is what sends clients back to GET (SPEC K7)."""
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != FORM:
+        raise _refused(f"a POST to /token has a body of type {FORM}")
+    data = request.body.read(FORM_LIMIT)
+    if data is None:
+        raise _refused(f"the form may have {FORM_LIMIT} bytes")
+    return parse_qs(data.decode(errors="replace"))
+
+
+def _refused(message: str) -> Unauthorized:
+    """401, which names a way to log in (RFC 9110 §15.5.2)."""
+    return Unauthorized(message, headers={"WWW-Authenticate": 'Basic realm="tinyreg"'})

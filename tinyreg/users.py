@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import importlib
 import os
+import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,7 +17,11 @@ from .scope import EVERYTHING, Scope
 Grants = Mapping[str, str]
 """Patterns of repository names, each to the actions it allows: `{"team/*": "pull,push"}`."""
 EVERYWHERE: Grants = {"*": "*"}
-SECRET = b"\x00tinyreg"
+NOBODY = "\x00nobody"
+"""What a password is compared with where there is no such name."""
+_BCRYPT = re.compile(r"\$2[abxy]?\$")
+_UNKNOWN = re.compile(r"\$[a-z0-9-]+\$|\{(?!SHA\})[A-Z0-9]+\}")
+"""The hashes of other programs; taken as plain passwords they would let nobody in, and say nothing."""
 
 
 class Users:
@@ -30,16 +35,21 @@ class Users:
         self._bcrypt = None
         self.hashed = not isinstance(users, Mapping)
         self._passwords = dict(users) if isinstance(users, Mapping) else self._read(Path(users))
+        if any(not name or ":" in name for name in self._passwords):
+            raise ValueError("a user has a name, without a colon in it: Basic has no way to write another")
+        hashed = (each for each in self._passwords.values() if self._bcrypt is not None and _BCRYPT.match(each))
+        self._decoy = next(hashed, NOBODY)
 
     def _read(self, path: Path) -> dict[str, str]:
         found = {}
-        for number, line in enumerate(path.read_text().splitlines(), 1):
+        for number, line in enumerate(_lines(path), 1):
             if not line.strip() or line.startswith("#"):
                 continue
             name, colon, password = line.strip().partition(":")
-            if not colon or not name or password.startswith("$apr1$"):
+            bcrypt = _BCRYPT.match(password)
+            if not colon or not name or (_UNKNOWN.match(password) and not bcrypt):
                 raise ValueError(f"{path}, line {number}: write name:password, plain, {{SHA}} or bcrypt")
-            if password.startswith("$2"):
+            if bcrypt:
                 self._bcrypt = self._bcrypt or _import_bcrypt(path)
             found[name] = password
         return found
@@ -47,14 +57,14 @@ class Users:
     def knows(self, name: str, password: str) -> bool:
         """Whether `password` is the one of `name`; how long that takes does not tell which of them is wrong."""
         stored = self._passwords.get(name)
-        good = self._matches(stored if stored is not None else SECRET.decode(), password)
+        good = self._matches(self._decoy if stored is None else stored, password)
         return good and stored is not None
 
     def _matches(self, stored: str, password: str) -> bool:
         given = password.encode()
         if not self.hashed:
             return hmac.compare_digest(stored.encode(), given)
-        if self._bcrypt is not None and stored.startswith("$2"):
+        if self._bcrypt is not None and _BCRYPT.match(stored):
             try:
                 return bool(self._bcrypt.checkpw(given, stored.encode()))
             except ValueError:  # a damaged entry, or a password no bcrypt has
@@ -73,6 +83,13 @@ class Users:
         return self._passwords[name]
 
 
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise ValueError(f"{path}: an htpasswd file is text, in UTF-8") from None
+
+
 def _import_bcrypt(path: Path):  # type: ignore[no-untyped-def]  # an optional module
     try:
         return importlib.import_module("bcrypt")
@@ -83,12 +100,16 @@ def _import_bcrypt(path: Path):  # type: ignore[no-untyped-def]  # an optional m
 class Rules:
     """What each user may do: everything where nothing is said of them; nobody in particular may do `anonymous`.
 
-    `anonymous` is a set of actions on every repository (`"pull"`, or `""` for none), or Grants.
+    `anonymous` is a set of actions on every repository (`"pull"`, or `""` for none), or Grants. Raises ValueError for
+    an action that there is none of.
     """
 
     def __init__(self, grants: Mapping[str, Grants] | None = None, anonymous: str | Grants = "") -> None:
         self._grants = grants or {}
         self.anonymous: Grants = {"*": anonymous} if isinstance(anonymous, str) else anonymous
+        for actions in (actions for each in (self.anonymous, *self._grants.values()) for actions in each.values()):
+            if wrong := _actions(actions) - EVERYTHING:
+                raise ValueError(f"{', '.join(sorted(wrong))}: actions are pull, push, delete and *, as in 'pull,push'")
 
     def granted(self, user: str | None, scope: Scope) -> Scope:
         """As much of `scope` as `user`, or nobody in particular, may do."""
@@ -98,9 +119,13 @@ class Rules:
                 action
                 for pattern, actions in grants.items()
                 if fnmatchcase(scope.name, pattern)
-                for action in actions.split(",")
+                for action in _actions(actions)
             }
         else:  # the catalog is for everybody with a name, and there is nothing else
             allowed = {"*"} if user is not None and (scope.type, scope.name) == ("registry", "catalog") else set()
         wanted = EVERYTHING if "*" in scope.actions else scope.actions
         return Scope(scope.type, scope.name, frozenset(wanted if "*" in allowed else wanted & allowed))
+
+
+def _actions(text: str) -> set[str]:
+    return {action.strip() for action in text.split(",")} - {""}

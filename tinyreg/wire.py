@@ -108,8 +108,8 @@ Query = dict[str, list[str]]
 class Request:
     """What a client asks. `path` and `query` are percent-decoded, `target` is what stood in the request line.
 
-    `gone` tells whether the client has left while it waits. `user`, `granted` and `fault` are notes for the log: who
-    asked, which scopes a token was given for, and what made the answer go wrong.
+    `gone` tells whether the client has left while it waits. `user`, `asked`, `granted` and `fault` are notes for the
+    log: who it is, which scopes a token was asked for and given, and what made the answer go wrong.
     """
 
     method: str
@@ -123,6 +123,7 @@ class Request:
     secure: bool = False
     gone: Callable[[], bool] = lambda: False
     user: str | None = None
+    asked: str = ""
     granted: str = ""
     fault: object = None
 

@@ -144,9 +144,31 @@ def test_a_malformed_url_is_refused(url: str) -> None:
         RemoteStore(url)
 
 
-@pytest.mark.parametrize("auth", [Basic({"u:ser": "p w"}), Token({"u:ser": "p w"})], ids=["basic", "token"])
-def test_it_logs_in_as_the_other_side_asks(make_registry: Make, auth: Any) -> None:
-    auth = type(auth)({"user": "p w"})
+@pytest.mark.parametrize(
+    "url",
+    ["ftp://u:hidden@x", "http://u:hidden@", "http://u:hid/den@x", "http://u:hidden@x:port", "http://u:hidden@[x"],
+)
+def test_the_password_in_a_malformed_url_is_not_told(url: str) -> None:
+    with pytest.raises(ValueError, match=r"\*\*\*@.* is no registry's URL") as caught:
+        Registry(url)
+    assert "hid" not in str(caught.value)
+
+
+def test_no_password_is_in_what_a_store_and_its_errors_show(make_registry: Make) -> None:
+    real = make_registry(auth=Basic({"user": "right"}))
+    store = RemoteStore(f"http://user:hidden@{real.host}")
+    assert (store.url, "hidden" in repr(store)) == (real.url, False)
+    with pytest.raises(Unavailable, match=f"GET {real.url}/v2/{APP}/tags/list was answered with 401") as caught:
+        store.tags(APP, limit=1)
+    assert "hidden" not in str(caught.value)
+    with pytest.raises(Unavailable, match="does not answer") as caught:
+        RemoteStore("http://user:hidden@127.0.0.1:1").tags(APP)
+    assert "hidden" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", [Basic, Token])
+def test_it_logs_in_as_the_other_side_asks(make_registry: Make, kind: Any) -> None:
+    auth = kind({"user": "p w"})
     real = make_registry(auth=auth)
     store = RemoteStore(f"http://user:p%20w@{real.host}")
     put(store, APP, b"hello")

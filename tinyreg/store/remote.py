@@ -14,8 +14,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
-from urllib.parse import parse_qs, quote, unquote, urlencode, urljoin, urlsplit
+from urllib.parse import SplitResult, parse_qs, quote, unquote, urlencode, urljoin, urlsplit
 
+from .. import mask
 from ..content import CHUNK, Content, FileSlice, OpenFile, chunks
 from ..errors import BlobUnknown, ManifestUnknown, NameUnknown, PreconditionFailed, Unavailable
 from ..manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST, Descriptor, Manifest
@@ -28,6 +29,18 @@ TIMEOUT = 60.0
 _REDIRECTS = 5
 _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 _NEXT = re.compile(r'<([^>]+)>\s*;\s*rel="?next"?')
+
+
+def _parsed(url: str) -> SplitResult:
+    """The parts of a registry's URL. Raises ValueError, which does not tell the password."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # no port, or no IPv6 address; the error quotes what may be a password
+        good = False
+    if not good:
+        raise ValueError(f"{mask.url(url)!r} is no registry's URL: write http(s)://host[:port]") from None
+    return parts
 
 
 @dataclass
@@ -52,10 +65,8 @@ class RemoteStore:
     """
 
     def __init__(self, url: str, *, context: ssl.SSLContext | None = None, spill: int = SPILL) -> None:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f"{url!r} is no registry's URL: write http(s)://host[:port]")
-        self.url = f"{parts.scheme}://{parts.hostname}" + (f":{parts.port}" if parts.port else "")
+        parts = _parsed(url)
+        self.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         self.spill = spill
         self._context = context
         self._credentials = f"{unquote(parts.username)}:{unquote(parts.password or '')}" if parts.username else ""
@@ -222,7 +233,7 @@ class RemoteStore:
         if reply.status < 400 or reply.status == 404:
             return reply
         said = reply.read()[:500].decode(errors="replace")
-        raise Unavailable(f"{method} {url} was answered with {reply.status}: {said}")
+        raise Unavailable(f"{method} {mask.url(url)} was answered with {reply.status}: {said}")
 
     @contextmanager
     def _send(self, method: str, url: str, body: Content, headers: Mapping[str, str]) -> Iterator[Reply]:
