@@ -94,8 +94,11 @@ class Raw:
         self.sent += len(data)
 
     def finish(self) -> None:
-        """Say that no more will be sent; answers can still be read."""
-        self.socket.shutdown(socket.SHUT_WR)
+        """Say that no more will be sent; answers can still be read. Raises ConnectionError behind a reset."""
+        try:
+            self.socket.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            raise ConnectionError(*error.args) from error
 
     def ask(
         self,

@@ -70,6 +70,12 @@ class Effect:
         for name, needed in (("code", "status"), ("message", "status"), ("headers", "status"), ("jitter", "latency")):
             if getattr(self, name) is not None and getattr(self, needed) is None:
                 raise ValueError(f"{name} needs {needed}")
+        if self.status is not None and self.status < 400 and (self.code is not None or self.message is not None):
+            raise ValueError(f"code and message need an error's status, not {self.status}")
+        if self.edit is not None and not callable(self.edit):
+            raise TypeError(f"edit={self.edit!r}: a function of the request and the right answer")
+        said = [("Location", self.redirect or ""), ("Docker-Content-Digest", self.digest or "")]
+        Headers([*(self.headers or {}).items(), *said]).lines()  # a line break is told now, not when it is sent
         for name in ("latency", "jitter", "limit_data"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}={getattr(self, name)}: less than nothing")

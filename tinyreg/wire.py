@@ -465,7 +465,7 @@ class Connection(BaseRequestHandler):
         """Send the answer; whether it was as long as it said."""
         size, body = response.size, response.body
         head = b"" if response.raw else _head(response, size, request.version, keep)
-        if request.method == "HEAD" or response.status in (204, 304):
+        if not response.raw and (request.method == "HEAD" or response.status in (204, 304)):
             size, body = 0, b""
         pieces = _pieces(head, body, sendfile=hasattr(os, "sendfile") and not request.secure)
         left = len(head) + size
