@@ -187,3 +187,22 @@ def test_a_request_is_logged_in_one_printable_line(registry: Registry, capsys: p
     error.value.close()
     cli.log(registry.requests[-1])
     assert capsys.readouterr().err.startswith("400 GET /v2/\\r\\nX/tags/list ")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "registry.example"])
+def test_it_warns_where_anybody_on_the_network_may_push(host: str) -> None:  # CWE-306
+    assert "anybody who can reach" in (cli.warning(Registry(host=host), host) or "")
+    assert cli.warning(Registry(host=host, auth={"a": "b"}), host) is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_it_does_not_warn_on_loopback(host: str) -> None:
+    assert cli.warning(Registry(host=host), host) is None
+
+
+def test_the_warning_is_a_line_on_stderr(start: Start) -> None:
+    process = start("--port", "0", "--host", "0.0.0.0", "--quiet")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("tinyreg ready at ")
+    process.terminate()
+    assert process.communicate(timeout=10)[1].startswith("tinyreg: anybody who can reach 0.0.0.0 may push")
