@@ -238,14 +238,15 @@ def dripped(slow: Raw, drop: bytes) -> float:
 
 
 def test_a_client_that_takes_little_of_its_answer_is_cut(hasty: Server) -> None:
-    with socket.socket() as slow, Raw("127.0.0.1", hasty.server_port) as other:
+    with socket.socket() as slow:
         slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         slow.connect(("127.0.0.1", hasty.server_port))
         slow.sendall(request("GET", "/large"))
         while not hasty.vanished:
             time.sleep(0.02)
             assert slow.recv(2000)
-        assert other.ask("GET", "/").status == 200
+            with Raw("127.0.0.1", hasty.server_port) as other:
+                assert other.ask("GET", "/").status == 200
 
 
 def test_who_waits_between_two_requests_uses_up_nothing(hasty: Server) -> None:

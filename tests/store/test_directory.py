@@ -499,3 +499,54 @@ def test_what_is_put_unchecked_is_kept_as_told(store: DirectoryStore, tmp_path: 
     store.put_blob(APP, DIGEST, b"a lie")
     assert blob_file(tmp_path, DIGEST).read_bytes() == b"a lie"
     assert list((tmp_path / "_uploads").iterdir()) == []
+
+
+# What survives a power cut
+
+
+class Disk:
+    """What has been written out, in the order of it."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.events: list[tuple[str, str]] = []
+        fsync, move = os.fsync, os.replace
+
+        def seen_fsync(number: int) -> None:
+            fsync(number)
+            self.events.append(("fsync", os.readlink(f"/proc/self/fd/{number}")))
+
+        def seen_move(source: Path, target: Path) -> None:
+            move(source, target)
+            self.events.append(("rename", f"{source} {target}"))
+
+        monkeypatch.setattr(os, "fsync", seen_fsync)
+        monkeypatch.setattr(os, "replace", seen_move)
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_with_fsync_a_file_is_written_out_before_its_rename_and_the_folder_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, disk = DirectoryStore(tmp_path, fsync=True), Disk(monkeypatch)
+    push(store)
+    store.put_blob(OTHER, DIGEST, DATA)
+    store.put_manifest(APP, image(), [V1])
+    renames = [(number, text.split()) for number, (kind, text) in enumerate(disk.events) if kind == "rename"]
+    assert {Path(target).name for _, (_, target) in renames} >= {DIGEST.encoded, image().digest.encoded}
+    for number, (source, target) in renames:
+        assert ("fsync", source) in disk.events[:number]
+        assert ("fsync", str(Path(target).parent)) in disk.events[number:]
+    for folder in (tmp_path, tmp_path / "team", tmp_path / "team" / "app", tmp_path / "team" / "app" / "blobs"):
+        assert ("fsync", str(folder)) in disk.events  # where the new names of folders stand
+    disk.events.clear()
+    store.mount(Name.parse("third"), DIGEST, APP)
+    assert ("fsync", str(tmp_path / "third" / "blobs" / "sha256")) in disk.events
+
+
+def test_without_fsync_the_system_decides_when(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fsync", refuse(errno.EIO))
+    store = DirectoryStore(tmp_path)
+    push(store)
+    store.put_manifest(APP, image(), [V1])
+    with pytest.raises(OSError, match="Input/output"):
+        push(DirectoryStore(tmp_path, fsync=True))  # the control

@@ -54,7 +54,9 @@ class DirectoryStore:
     """A store that keeps each repository as an OCI image layout in the folder `path`, made where it is missing.
 
     What a method has done is on disk when it returns, in the operating system's hands: it survives the end of the
-    process, and of the machine only once the system has written it out. Existing layouts under `path` are served.
+    process, `kill -9` too, and of the machine only once the system has written it out. With `fsync` it is written out
+    when the method returns, file and folder, and survives a power cut; that costs a wait for the disk for each blob
+    and manifest, some milliseconds. Existing layouts under `path` are served.
 
     Two processes may open one folder. Blobs never disturb each other, and each process sees what the other has done
     with its next request. Only two changes to the tags or manifests of *one* repository at the same moment can lose
@@ -66,9 +68,11 @@ class DirectoryStore:
     Raises OSError where the folder can't be read or made.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        self.sync: Callable[[int | Path], None] = _fsync if fsync else _leave_it_to_the_system
+        """Write an open file, or what stands in a folder, out to the disk."""
         self._uploads = self.path / "_uploads"
         self._open: set[DirectoryUpload] = set()
         self._layouts: dict[Name, _Layout] = {}
@@ -180,7 +184,9 @@ class DirectoryStore:
         try:
             with file:
                 write_all(file, data)
+                self.sync(file.fileno())
             os.replace(path, target)
+            self.sync(target.parent)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -226,6 +232,7 @@ class DirectoryStore:
             path, file = self.new_file()
             with file, open(source, "rb") as original:
                 shutil.copyfileobj(original, file)
+                self.sync(file.fileno())
             _move(path, target)
 
     def _sweep(self) -> None:
@@ -263,8 +270,9 @@ class DirectoryUpload:
         self.size += len(data)
 
     def commit(self, digest: Digest) -> None:
-        self._file.close()
         try:
+            self._store.sync(self._file.fileno())
+            self._file.close()
             verify(digest, self._hash, open_slice(self._path) if digest.algorithm != self._hash.name else b"")
             self.place(digest)
         finally:
@@ -272,6 +280,8 @@ class DirectoryUpload:
 
     def place(self, digest: Digest) -> None:
         """Rename what was written into the repository as the blob `digest`, checked by nobody."""
+        if not self._file.closed:
+            self._store.sync(self._file.fileno())
         self._file.close()
         self._store._layout(self._name).take(digest, partial(_move, self._path))
 
@@ -349,6 +359,7 @@ class _Layout:
         with self.lock:
             self._make(digest)
             move(self.file(digest))
+            self._store.sync(self.file(digest).parent)
             if not self.is_blob(digest):
                 with self.change() as index:
                     _mark(index, digest, also_a_blob=True)
@@ -418,6 +429,10 @@ class _Layout:
             raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
         self.file(digest).parent.mkdir(parents=True, exist_ok=True)
         if not self.exists():
+            for folder in (self.file(digest).parent, self._folder / "blobs", self._folder, *self._folder.parents):
+                self._store.sync(folder)
+                if folder == self._store.path:
+                    break
             self._store.replace(self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             self._save()
 
@@ -492,6 +507,21 @@ def _mark(index: Index, digest: Digest, *, also_a_blob: bool) -> None:
     if also_a_blob:
         annotations[ALSO_A_BLOB] = "true"
     index.manifests[digest] = replace(descriptor, annotations=annotations)
+
+
+def _fsync(what: int | Path) -> None:
+    if isinstance(what, int):
+        os.fsync(what)
+    elif os.name != "nt":  # where folders can't be opened
+        folder = os.open(what, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _leave_it_to_the_system(what: int | Path) -> None:
+    pass
 
 
 def _move(source: Path, target: Path) -> None:
