@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -337,3 +339,22 @@ def test_wait_gives_up_and_says_what_came_instead() -> None:
 def test_wait_refuses_a_word_that_can_match_nothing() -> None:
     with pytest.raises(ValueError, match="kind"):
         Requests().wait(kind="blobs", timeout=0)
+
+
+def test_an_answer_is_let_go_of_at_once_and_not_by_the_garbage_collector() -> None:
+    response = Recorder(lambda request: Held(), Requests())(Request("GET", "/"))
+    gone = weakref.ref(response)
+    assert response.done is not None
+    response.done(1, 2)
+    gc.disable()
+    try:
+        del response
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+class Held(Response):
+    """A Response that can be watched."""
+
+    __slots__ = ("__weakref__",)

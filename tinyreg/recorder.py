@@ -168,17 +168,17 @@ class Recorder:
         """The inner Handler's answer; it is in `requests` before its last byte has left."""
         began = time.perf_counter()
         response = self.inner(request)
-        exchange: Exchange | None = None
+        # Not the response itself: it would hold `done`, and that it; and an answer's body, maybe a file, until the
+        # next collection of garbage.
+        exchange, added = _exchange(request, response), False
 
         def done(received: int, sent: int) -> None:
-            nonlocal exchange
-            if exchange is None:
-                exchange = _exchange(request, response)
-                exchange.received, exchange.sent = received, sent
+            nonlocal added
+            exchange.received, exchange.sent = received, sent
+            if not added:
+                added = True
                 exchange.seconds = time.perf_counter() - began
                 self.requests.add(exchange)
-            else:
-                exchange.received, exchange.sent = received, sent
 
         response.done = done
         return response

@@ -258,6 +258,8 @@ class Stream:
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) > HEAD_LIMIT:
                 break
+            if data[:1] == _TLS_HANDSHAKE:
+                raise ProtocolError(400, "this port speaks plain HTTP")
             if data.count(b"\n") != data.count(b"\r\n"):
                 raise ProtocolError(400, "a line ends with CR LF")
             more = self._receive(idle=not data, free=not data and not waited)
@@ -265,8 +267,6 @@ class Stream:
             if not more:
                 return None
             data = data + more if data else more.lstrip(b"\r\n")
-            if data[:1] == _TLS_HANDSHAKE:
-                raise ProtocolError(400, "this port speaks plain HTTP")
         if not 0 <= end <= HEAD_LIMIT:
             raise ProtocolError(431, f"a request's head may have {HEAD_LIMIT} bytes")
         self._ahead, self._at = data, end + 4
@@ -283,6 +283,8 @@ class Stream:
             self._ahead = self._ahead[self._at :] + self._receive()
             self._at = 0
         line = self._ahead[self._at : end]
+        if b"\n" in line:  # else it would depend on how the bytes arrive
+            raise ProtocolError(400, "a line ends with CR LF")
         self.received += end + 2 - self._at
         self._at = end + 2
         return line
