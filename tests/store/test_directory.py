@@ -550,3 +550,24 @@ def test_without_fsync_the_system_decides_when(tmp_path: Path, monkeypatch: pyte
     store.put_manifest(APP, image(), [V1])
     with pytest.raises(OSError, match="Input/output"):
         push(DirectoryStore(tmp_path, fsync=True))  # the control
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_mount_whose_source_is_deleted_meanwhile_is_blob_unknown_and_leaves_nothing(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """Found by `python -m tests.fuzz concurrent --seed 1 --first 3`: a 500, and a file left in _uploads."""
+    push(store)
+    link = os.link
+
+    def late(source: Path, target: Path) -> None:
+        source.unlink()
+        if not links:
+            raise OSError(errno.EMLINK, "Too many links")
+        link(source, target)
+
+    monkeypatch.setattr(os, "link", late)
+    with pytest.raises(BlobUnknown):
+        store.mount(OTHER, DIGEST, APP)
+    assert list((tmp_path / "_uploads").iterdir()) == []
+    assert not has_blob(store, OTHER, DIGEST)

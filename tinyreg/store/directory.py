@@ -115,8 +115,9 @@ class DirectoryStore:
         for candidate in self.repositories() if source is None else [source]:
             layout = self._find(candidate)
             if layout and layout.is_blob(digest) and is_file(layout.file(digest)):
-                self._layout(name).take(digest, partial(self._link, layout.file(digest)))
-                return
+                with suppress(FileNotFoundError):  # it has been deleted just now
+                    self._layout(name).take(digest, partial(self._link, layout.file(digest)))
+                    return
         raise BlobUnknown(detail={"digest": digest})
 
     def delete_blob(self, name: Name, digest: Digest) -> None:
@@ -228,12 +229,21 @@ class DirectoryStore:
             os.link(source, target)
         except FileExistsError:
             pass
+        except FileNotFoundError:
+            raise
         except OSError:  # a file system without links, or a limit on them
-            path, file = self.new_file()
+            self._copy(source, target)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        path, file = self.new_file()
+        try:
             with file, open(source, "rb") as original:
                 shutil.copyfileobj(original, file)
                 self.sync(file.fileno())
             _move(path, target)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left on its way in."""
