@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -375,3 +377,67 @@ def test_a_folder_without_permission_is_an_error_and_loses_nothing(tmp_path: Pat
             for each in folders:
                 each.chmod(0o755)
         assert ask(registry, "/v2/app/manifests/2", "PUT", b'{"schemaVersion":2}', Content_Type=OCI).status == 201
+
+
+# A real disk that is full, or may not be written
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A file system of a megabyte, of which nothing is left behind."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m,nr_inodes=200", "tmpfs", str(folder)]
+    if sys.platform != "linux" or subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("mounting takes root on Linux")
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+def manifest(note: str) -> bytes:
+    return json.dumps({"schemaVersion": 2, "annotations": {"note": note}}).encode()
+
+
+def test_on_a_full_disk_pushes_are_507_pulls_go_on_and_nothing_is_lost(small: Path) -> None:
+    store = DirectoryStore(small / "store")
+    with Registry(store) as registry, raw(registry) as connection:
+        kept: dict[str, bytes] = {}
+        statuses: list[int] = []
+        for number in range(40):
+            body = os.urandom(50_000)
+            target = f"/v2/app/blobs/uploads/?digest={Digest.of(body)}"
+            statuses.append(connection.ask("POST", target, {}, body).status)
+            if statuses[-1] == 201:
+                kept[Digest.of(body)] = body
+            put = ask(registry, f"/v2/app/manifests/t{number}", "PUT", manifest(str(number)), Content_Type=OCI)
+            assert put.status in (201, 507)
+            assert (ask(registry, f"/v2/app/manifests/t{number}").status == 200) == (put.status == 201)
+        assert set(statuses) == {201, 507}
+        for digest, body in kept.items():
+            assert connection.ask("GET", f"/v2/app/blobs/{digest}").body == body
+        tags = registry.repository("app").tags()
+        assert leftovers(small) == []
+        for digest in kept:  # and room that is made can be used
+            assert connection.ask("DELETE", f"/v2/app/blobs/{digest}").status == 202
+        assert connection.ask("POST", f"/v2/app/blobs/uploads/?digest={DIGEST}", {}, BLOB).status == 201
+    assert registry.errors == []
+    again = DirectoryStore(small / "store")
+    assert list(again.tags(Name("app"))) == tags
+    assert all(again.manifest(Name("app"), again.resolve(Name("app"), tag)).data for tag in tags)
+
+
+def test_a_read_only_disk_is_read_and_a_push_is_an_error(small: Path) -> None:
+    with Registry(small / "store") as registry:
+        registry.push_image("app:1")
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    with Registry(small / "store") as registry:
+        assert ask(registry, "/v2/app/manifests/1").status == 200
+        for target, method, body in (
+            (f"/v2/app/blobs/uploads/?digest={DIGEST}", "POST", BLOB),
+            ("/v2/app/manifests/2", "PUT", manifest("")),
+            ("/v2/app/manifests/1", "DELETE", None),
+        ):
+            answer = ask(registry, target, method, body, Content_Type=OCI)
+            assert (answer.status, answer.json["errors"][0]["code"]) == (500, "UNKNOWN")
+        assert registry.repository("app").tags() == ["1"]
+    assert registry.errors == []

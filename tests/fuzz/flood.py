@@ -109,13 +109,14 @@ def one_by_one(port: int, connections: int, run: Run) -> None:
             run.count(raw.ask("GET", "/v2/", {"Connection": "close"}).status)
 
 
+LARGE = bytes(20_000_000)
 HALF = [
     b"GET /v2/ HT",
     b"POST /v2/a/blobs/uploads/ HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nabc",
     b"POST /v2/a/blobs/uploads/?digest=%s HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nfffff\r\nabc"
     % Digest.of(b"x").encode(),
     b"",
-    request("GET", "/v2/") * 20_000,
+    request("GET", f"/v2/large/blobs/{Digest.of(LARGE)}"),
 ]
 """A head without end, bodies without end, nothing at all, and answers that are never read."""
 
@@ -151,6 +152,9 @@ def flood(run: Run, clients: int, connections: int, sluggish: int) -> None:
         one_by_one(port, connections, run)
         seconds = time.monotonic() - began
         run.figures[f"{connections} connections in turn"] = f"{seconds:.1f} s, {connections / seconds:.0f} a second"
+        with Raw("127.0.0.1", port) as raw:
+            pushed = raw.ask("POST", f"/v2/large/blobs/uploads/?digest={Digest.of(LARGE)}", {}, LARGE)
+            assert pushed.status == 201, pushed
         before = memory(process, "VmRSS")
         with slow(port, sluggish):
             began = time.monotonic()
