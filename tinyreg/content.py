@@ -102,6 +102,8 @@ def is_file(path: str | os.PathLike[str]) -> bool:
 
 
 def _open_plain(path: str, flags: int) -> int:
+    if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):  # Windows
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
     try:
         return os.open(path, flags | _PLAIN)
     except OSError as error:

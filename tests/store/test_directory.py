@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -571,3 +572,15 @@ def test_a_mount_whose_source_is_deleted_meanwhile_is_blob_unknown_and_leaves_no
         store.mount(OTHER, DIGEST, APP)
     assert list((tmp_path / "_uploads").iterdir()) == []
     assert not has_blob(store, OTHER, DIGEST)
+
+
+def test_where_folders_cannot_be_opened_fsync_is_about_files_alone(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows."""
+    synced: list[int] = []
+    monkeypatch.setattr(directory, "os", SimpleNamespace(name="nt", fsync=synced.append, open=refuse(errno.EACCES)))
+    directory._fsync(tmp_path)
+    assert synced == []
+    directory._fsync(5)
+    assert synced == [5]
