@@ -11,6 +11,7 @@ from dataclasses import replace
 
 import pytest
 
+from tinyreg import Registry
 from tinyreg import recorder as module
 from tinyreg.recorder import Exchange, Recorder, Requests
 from tinyreg.routes import Target
@@ -358,3 +359,17 @@ class Held(Response):
     """A Response that can be watched."""
 
     __slots__ = ("__weakref__",)
+
+
+def test_a_log_of_large_heads_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CWE-770: ten thousand heads of 64 KiB would be more than half a gigabyte."""
+    monkeypatch.setattr(module, "KEPT_BYTES", 100_000)
+    with Registry() as registry, Raw("127.0.0.1", registry.port) as raw:
+        for _ in range(20):
+            raw.ask("GET", "/v2/", {"X": "x" * 30_000})
+        assert (len(registry.requests), registry.requests.dropped) == (3, 17)
+        assert all(30_000 < each.head_size < 31_000 for each in registry.requests)
+        registry.requests.clear()
+        for _ in range(20):
+            raw.ask("GET", "/v2/")
+        assert (len(registry.requests), registry.requests.dropped) == (20, 0)

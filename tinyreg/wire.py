@@ -127,6 +127,7 @@ class Request:
     version: str = "HTTP/1.1"
     peer: str = ""
     secure: bool = False
+    head_size: int = 0
     gone: Callable[[], bool] = lambda: False
     user: str | None = None
     granted: str = ""
@@ -480,7 +481,7 @@ class Connection(BaseRequestHandler):
         self.current = request = parse_head(head)
         request.body = frame(request, self.stream, self._proceed)
         request.peer, request.secure = self.client_address[0], hasattr(self.request, "do_handshake")
-        request.user, request.gone = self.user, self._gone
+        request.user, request.gone, request.head_size = self.user, self._gone, len(head)
         response = self.server.handler(request)
         keep = _wants_more(request) and not _too_much(request.body)
         try:
