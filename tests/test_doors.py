@@ -573,3 +573,14 @@ def client_hello() -> bytes:
     with pytest.raises(ssl.SSLWantReadError):
         client.do_handshake()
     return outgoing.read()
+
+
+@pytest.mark.parametrize("value", ["Basic \xe9", "Basic /w==", "Basic A", "Basic", "Bearer \xe9.\xff", "Bearer ."])
+@pytest.mark.parametrize("auth", [Basic(AUTH), Token(AUTH)], ids=["Basic", "Token"])
+def test_credentials_that_are_none_are_401(auth: Any, value: str) -> None:
+    """CWE-20, found by `python -m tests.fuzz grammar --seed 1 --first 0`: what is not ASCII was a 500."""
+    with Registry(auth=auth) as found:
+        for target in ("/v2/", "/token"):
+            assert get(found, target, {"Authorization": value}).status in (200, 401, 404)
+        assert get(found, "/v2/", {"Authorization": value}).status == 401
+        assert found.errors == []

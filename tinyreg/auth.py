@@ -7,7 +7,6 @@ Specification"; RFC 7617, RFC 6750; SPEC K).
 from __future__ import annotations
 
 import base64
-import binascii
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -190,7 +189,7 @@ def basic_credentials(request: Request) -> tuple[str, str] | None:
         return None
     try:
         name, colon, password = base64.b64decode(value.strip(), validate=True).decode().partition(":")
-    except (binascii.Error, UnicodeDecodeError):
+    except ValueError:  # not base64, not even ASCII, or not UTF-8
         colon = name = password = ""
     if not colon:
         raise Unauthorized("the credentials can't be read", headers={"WWW-Authenticate": 'Basic realm="tinyreg"'})

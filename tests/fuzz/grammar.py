@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import quote
 
 from tests.raw import Raw, Reply
-from tinyreg import Registry
+from tinyreg import Basic, ReadOnly, Registry, Token
 from tinyreg.manifest import DOCKER_LIST, DOCKER_MANIFEST, OCI_INDEX, OCI_MANIFEST
 from tinyreg.reference import Digest
 
@@ -65,6 +66,33 @@ RANGES = [
     "bytes",
 ]
 MUTANTS: list[Any] = [None, True, -1, 0, 1.5, 10**30, "", "x", [], {}, [[]], {"a": {}}, "\ud800", "a\r\nb"]
+USERS = {"ann": "secret"}
+AUTHORIZERS: list[Callable[[], Any]] = [
+    *[lambda: None] * 6,
+    lambda: Basic(USERS, anonymous="*"),
+    lambda: Basic(USERS, anonymous={"a*": "pull,push"}),
+    lambda: Token(USERS, anonymous="*"),
+    ReadOnly,
+]
+CREDENTIALS = [
+    *(
+        "Basic",
+        "Basic ",
+        "Basic Og==",
+        "Basic YW5uOnNlY3JldA==",
+        "Basic YW5uOndyb25n",
+        "Basic \xe9",
+        "Basic /w==",
+        "Basic A",
+    ),
+    *("Bearer", "Bearer ", "Bearer x", "Bearer .", "Bearer \xe9.\xff", "Bearer e30.e30", "Bearer " + "W1" * 20_000),
+    *("Negotiate x", "", "basic YW5uOnNlY3JldA==", "Basic YW5uOnNlY3JldA== x", "Digest username=x", "Basic YW5u"),
+]
+SCOPES = ["repository:a:pull,push", "x", "a:b:c:d", "repository:*:*", "%ff", "registry:catalog:*", ":::", "a" * 2000]
+FORMS = [
+    *(b"", b"grant_type=password&username=ann&password=secret", b"grant_type=password", b"\xff=&;"),
+    *(b"grant_type=refresh_token&refresh_token=%ED%A0%80.x", b"grant_type=refresh_token&refresh_token=" + b"a" * 9000),
+]
 BATCH = 200
 """Requests a connection, and a case, has."""
 STORES = ["memory", "directory", "spill"]
@@ -168,6 +196,8 @@ def asked(pool: Pool) -> Asked:
         method = pool.random.choice(METHODS)
     if pool.random.random() < 0.05:
         path = path.replace("/v2/", pool.random.choice(["/v2//", "//v2/", "/v1/", "/v2/%2e%2e/", "/V2/", "/v2/./"]))
+    if pool.random.random() < 0.1:
+        headers = {**headers, "Authorization": pool.random.choice(CREDENTIALS)}
     if body is not None and pool.random.random() < 0.3:
         body = [body[at : at + 3000] for at in range(0, len(body), 3000)]  # chunked
     return method, path.encode("ascii", "replace").decode().replace(" ", "%20"), headers, body
@@ -247,6 +277,9 @@ def _list(pool: Pool) -> Asked:
 
 
 def _other(pool: Pool) -> Asked:
+    if pool.random.random() < 0.3:
+        query = pool.query(scope=pool.random.choice(SCOPES), account="ann", offline_token="true")
+        return pool.random.choice(["GET", "POST"]), f"/token{query}", {}, pool.random.choice(FORMS)
     path = pool.random.choice(
         ["/", "/v2/", "/v2", "/token", "/v2/_oci/ext/discover", "/favicon.ico", "/v2/a", "/v2/a/tags/"]
     )
@@ -268,7 +301,8 @@ def check(method: str, reply: Reply, registry: Registry) -> None:
 def case(random: random.Random, run: Run) -> None:
     """A new registry, some connections, and BATCH requests for each."""
     log: list[Asked] = []
-    with run.guarded("grammar", lambda: repr(log[-3:])[:3000]), attacked(random.choice(STORES)) as registry:
+    store, auth = random.choice(STORES), random.choice(AUTHORIZERS)
+    with run.guarded("grammar", lambda: repr(log[-3:])[:3000]), attacked(store, auth=auth()) as registry:
         pool = Pool(random)
         for _ in range(random.choice([1, 2, 5])):
             _converse(registry, pool, run, log)
