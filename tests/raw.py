@@ -195,7 +195,7 @@ class Watch:
 
     def __init__(self) -> None:
         self.sends: list[int] = []
-        """The size of each `sendall`."""
+        """The size of each `send`."""
         self.accepted = threading.Event()
         self.closed = threading.Event()
 
@@ -210,9 +210,9 @@ class Watch:
 class _Watched(socket.socket):
     watch: Watch
 
-    def sendall(self, data: Any, flags: int = 0) -> None:
+    def send(self, data: Any, flags: int = 0) -> int:
         self.watch.sends.append(len(data))
-        super().sendall(data, flags)
+        return super().send(data, flags)
 
     def close(self) -> None:
         super().close()

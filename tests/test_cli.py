@@ -424,3 +424,22 @@ def test_a_request_that_hangs_at_the_end_is_named_and_the_status_is_0(
     monkeypatch.setattr(cli, "_serve", hang)
     assert cli.main(["--port", "0"]) == 0
     assert capsys.readouterr().err == "tinyreg: still being answered after 5 s: GET /v2/\n"
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.2", "registry.example"])
+def test_it_warns_where_anybody_on_the_network_may_push(host: str) -> None:  # CWE-306
+    assert "anybody who can reach" in (cli.warning(Registry(host=host), host) or "")
+    assert cli.warning(Registry(host=host, auth={"a": "b"}), host) is None
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_it_does_not_warn_on_loopback(host: str) -> None:
+    assert cli.warning(Registry(host=host), host) is None
+
+
+def test_the_warning_is_a_line_on_stderr(start: Start) -> None:
+    process = start("--port", "0", "--host", "0.0.0.0", "--quiet")
+    assert process.stdout is not None
+    assert process.stdout.readline().startswith("tinyreg ready at ")
+    process.terminate()
+    assert process.communicate(timeout=10)[1].startswith("tinyreg: anybody who can reach 0.0.0.0 may push")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tinyreg import content
 from tinyreg.content import CHUNK, Content, FileSlice, OpenFile, chunks, open_slice
 
 DATA = bytes(range(256)) * 4
@@ -154,3 +155,28 @@ def test_slicing_a_slice_is_slicing_bytes(
     inner, expected_inner = outer[inner_first:inner_last], expected[inner_first:inner_last]
     assert (len(outer), bytes(outer)) == (len(expected), expected)
     assert (len(inner), bytes(inner)) == (len(expected_inner), expected_inner)
+
+
+# What is no plain file
+
+
+@pytest.fixture(params=["O_NOFOLLOW", "without it, as on Windows"])
+def follows(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    if request.param != "O_NOFOLLOW":
+        monkeypatch.delattr(os, "O_NOFOLLOW", raising=False)
+        monkeypatch.setattr(content, "_PLAIN", 0)
+
+
+@pytest.mark.usefixtures("follows")
+def test_a_symbolic_link_and_a_folder_are_no_files(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"plain")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    assert bytes(open_slice(tmp_path / "file")) == b"plain"
+    assert (content.file_size(tmp_path / "file"), content.is_file(tmp_path / "file")) == (5, True)
+    for other in ("link", "missing"):
+        with pytest.raises(FileNotFoundError):
+            open_slice(tmp_path / other)
+    for other in ("link", "missing", "file/below", "."):
+        assert not content.is_file(tmp_path / other)
+    with pytest.raises(FileNotFoundError, match="not a regular file"):
+        content.file_size(tmp_path)

@@ -21,6 +21,7 @@ CODES = {
     "NameInvalid": ("NAME_INVALID", 400),
     "NameUnknown": ("NAME_UNKNOWN", 404),
     "SizeInvalid": ("SIZE_INVALID", 400),
+    "BlobTooLarge": ("SIZE_INVALID", 413),
     "Unauthorized": ("UNAUTHORIZED", 401),
     "Denied": ("DENIED", 403),
     "Unsupported": ("UNSUPPORTED", 405),
@@ -31,6 +32,8 @@ CODES = {
     "PreconditionFailed": ("DENIED", 412),
     "PaginationNumberInvalid": ("PAGINATION_NUMBER_INVALID", 400),
     "Unavailable": ("UNAVAILABLE", 503),
+    "StorageFull": ("UNAVAILABLE", 507),
+    "StorageRefused": ("UNKNOWN", 500),
 }
 
 

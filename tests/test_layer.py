@@ -8,6 +8,7 @@ import sys
 import tarfile
 from itertools import permutations
 from types import ModuleType
+from typing import BinaryIO
 
 import pytest
 from hypothesis import given
@@ -138,13 +139,13 @@ def zstd(monkeypatch: pytest.MonkeyPatch) -> None:
     class ZstdError(Exception):
         pass
 
-    def decompress(data: bytes) -> bytes:
-        if data != ZSTD:
+    def open_(file: BinaryIO) -> BinaryIO:
+        if file.read() != ZSTD:
             raise ZstdError("Unable to decompress")
-        return layer.pack({"a": b"zstd"})
+        return io.BytesIO(layer.pack({"a": b"zstd"}))
 
     module = ModuleType("compression.zstd")
-    vars(module).update(ZstdError=ZstdError, decompress=decompress)
+    vars(module).update(ZstdError=ZstdError, ZstdFile=open_)
     monkeypatch.setitem(sys.modules, "compression", ModuleType("compression"))
     monkeypatch.setitem(sys.modules, "compression.zstd", module)
 

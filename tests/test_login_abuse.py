@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import threading
-from collections import deque
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -14,8 +13,7 @@ import pytest
 from tests.asking import ask, basic
 from tests.raw import Raw, Reply
 from tests.raw import request as written
-from tinyreg import Basic, Registry, Token
-from tinyreg.recorder import KEPT
+from tinyreg import Basic, Registry, Token, recorder
 
 USERS = {"tester": "secret"}
 GOOD = basic("tester", "secret")
@@ -265,8 +263,7 @@ def login(registry: Registry) -> int:
 
 
 def test_what_a_flood_leaves_behind_is_bounded(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert registry.requests._kept.maxlen == KEPT
-    monkeypatch.setattr(registry.requests, "_kept", deque(maxlen=50))
+    monkeypatch.setattr(recorder, "KEPT", 50)
     before = {name: sized(value) for name, value in vars(registry.auth).items()}
     with raw(registry) as client:
         for attempt in range(200):

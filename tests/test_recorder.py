@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 
+from tinyreg import Registry
 from tinyreg import recorder as module
 from tinyreg.recorder import Exchange, Recorder, Requests
 from tinyreg.routes import Target
@@ -337,3 +340,36 @@ def test_wait_gives_up_and_says_what_came_instead() -> None:
 def test_wait_refuses_a_word_that_can_match_nothing() -> None:
     with pytest.raises(ValueError, match="kind"):
         Requests().wait(kind="blobs", timeout=0)
+
+
+def test_an_answer_is_let_go_of_at_once_and_not_by_the_garbage_collector() -> None:
+    response = Recorder(lambda request: Held(), Requests())(Request("GET", "/"))
+    gone = weakref.ref(response)
+    assert response.done is not None
+    response.done(1, 2)
+    gc.disable()
+    try:
+        del response
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+class Held(Response):
+    """A Response that can be watched."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_a_log_of_large_heads_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """CWE-770: ten thousand heads of 64 KiB would be more than half a gigabyte."""
+    monkeypatch.setattr(module, "KEPT_BYTES", 100_000)
+    with Registry() as registry, Raw("127.0.0.1", registry.port) as raw:
+        for _ in range(20):
+            raw.ask("GET", "/v2/", {"X": "x" * 30_000})
+        assert (len(registry.requests), registry.requests.dropped) == (3, 17)
+        assert all(30_000 < each.head_size < 31_000 for each in registry.requests)
+        registry.requests.clear()
+        for _ in range(20):
+            raw.ask("GET", "/v2/")
+        assert (len(registry.requests), registry.requests.dropped) == (20, 0)

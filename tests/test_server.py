@@ -367,3 +367,19 @@ def test_a_stop_right_behind_a_tls_handshake_is_no_error_of_ours(monkeypatch: py
         server.stop()
     assert shut.is_set()
     assert server.errors == []
+
+
+@pytest.mark.parametrize("reuse", [True, False])
+def test_the_address_is_taken_over_from_the_dead_but_not_where_it_could_be_shared(
+    make_server: MakeServer, monkeypatch: pytest.MonkeyPatch, reuse: bool
+) -> None:
+    """False is Windows: there SO_REUSEADDR lets two servers have one port."""
+    assert Server.allow_reuse_address is (os.name != "nt")
+    monkeypatch.setattr(Server, "allow_reuse_address", reuse)
+    server = make_server()
+    assert bool(server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)) is reuse
+    server.start()
+    with dial(server) as raw:
+        assert raw.ask("GET", "/x").body == b"/x"
+    with pytest.raises(OSError, match="in use"):
+        Server(answer, "127.0.0.1", server.server_port)

@@ -255,7 +255,7 @@ def test_plain_registries_have_no_ca_and_no_context() -> None:
 
 
 def test_a_client_that_never_shakes_hands_keeps_nobody_waiting_and_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Server.__init__, "__defaults__", ("127.0.0.1", 0, 0.2, None))
+    monkeypatch.setattr(Server.__init__, "__defaults__", ("127.0.0.1", 0, 0.5, None, 100))
     with Registry(tls=True) as registry:
         with socket.create_connection(("127.0.0.1", registry.port), timeout=10) as silent:
             assert ask(registry, "/v2/", context=registry.client_context()).status == 200

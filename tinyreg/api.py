@@ -24,6 +24,7 @@ from .errors import (
     SizeInvalid,
     Unauthorized,
     Unsupported,
+    of_system,
 )
 from .manifest import OCI_INDEX
 from .ranges import Span, parse_content_range, parse_range
@@ -48,7 +49,8 @@ Endpoint = Callable[["Api", Request, Route], Response]
 class Api:
     """The Handler that answers as the specification says.
 
-    Whatever a Store raises beyond the spec's errors is answered with 500 and kept in `errors`: it is a bug of ours.
+    What the operating system refuses the store, such as a full disk, is answered with 507, 503 or 500. Whatever else
+    a Store raises beyond the spec's errors is answered with 500 and kept in `errors`: it is a bug of ours.
     """
 
     def __init__(
@@ -68,10 +70,17 @@ class Api:
             response = refusal(error)
         except (Abort, Disconnected, ProtocolError):
             raise
-        except Exception as error:  # whatever it is, the client is told and the test will be
-            self.errors.append(error)
-            response = refusal(RegistryError(f"tinyreg failed: {error!r}"))
+        except OSError as error:
+            refused = of_system(error)
+            response = refusal(refused) if refused else self._failed(error)
+        except Exception as error:
+            response = self._failed(error)
         return response
+
+    def _failed(self, error: Exception) -> Response:
+        """Whatever it is, the client is told and the test will be."""
+        self.errors.append(error)
+        return refusal(RegistryError(f"tinyreg failed: {error!r}"))
 
     def _answer(self, request: Request) -> Response:
         target = Target.cut(request.path)

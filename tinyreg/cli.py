@@ -25,6 +25,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         registry = Registry(**keywords(options))
         for path in options.load:
             _load(registry, path)
+        if text := warning(registry, options.host):
+            print(f"tinyreg: {text}", file=sys.stderr)
         if not options.quiet:
             registry.requests.listeners.append(log)
         _serve(registry, options.ready_file)
@@ -66,6 +68,13 @@ def _serve(registry: Registry, ready_file: str | None) -> None:
 
 # Windows runs signal handlers only between two waits; elsewhere a signal ends the wait itself.
 _TICK = 0.2 if os.name == "nt" else 3600.0
+
+
+def warning(registry: Registry, host: str) -> str | None:
+    """What whoever starts it should know, in one line: CWE-306."""
+    if registry.auth is not None or host in ("localhost", "::1") or host.startswith("127."):
+        return None
+    return f"anybody who can reach {host} may push, pull and delete: this is not loopback and nobody is asked who he is"
 
 
 def log(exchange: Exchange) -> None:

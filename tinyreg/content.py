@@ -5,8 +5,11 @@ A `Content` has a length, is cut by `content[start:stop]` without being read, an
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Iterator
+from io import FileIO
 from threading import Lock
 from typing import BinaryIO
 from weakref import finalize
@@ -20,7 +23,7 @@ class OpenFile:
 
     __slots__ = ("__weakref__", "_file", "_lock")
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: BinaryIO | FileIO) -> None:
         self._file = file
         self._lock = Lock()
         # Not __del__: in a cycle of garbage the file would be finalized first, and warn that nobody closed it.
@@ -73,11 +76,46 @@ class FileSlice:
 Content = bytes | memoryview | FileSlice
 
 
+_NOT_PLAIN = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
+# What lies in a folder need not be ours: a link may lead out of it, and opening a pipe may wait for ever (CWE-59).
+_PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+
+
 def open_slice(path: str | os.PathLike[str]) -> FileSlice:
-    """The file at `path`, whole. Raises OSError."""
-    file = open(path, "rb", buffering=0)  # noqa: SIM115 - OpenFile closes it
-    opened = OpenFile(file)
-    return FileSlice(opened, 0, os.fstat(file.fileno()).st_size)
+    """The file at `path`, whole. Raises OSError; FileNotFoundError for a symbolic link and for what is no file."""
+    opened = OpenFile(open(path, "rb", buffering=0, opener=_open_plain))  # noqa: SIM115
+    return FileSlice(opened, 0, _plain(os.fstat(opened.fileno()), path).st_size)
+
+
+def file_size(path: str | os.PathLike[str]) -> int:
+    """The bytes of the file at `path`. Raises what `open_slice` raises."""
+    return _plain(os.lstat(path), path).st_size
+
+
+def is_file(path: str | os.PathLike[str]) -> bool:
+    """Whether there is a file at `path`, and no symbolic link to one."""
+    try:
+        file_size(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _open_plain(path: str, flags: int) -> int:
+    if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):  # Windows
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
+    try:
+        return os.open(path, flags | _PLAIN)
+    except OSError as error:
+        if error.errno in _NOT_PLAIN:
+            raise FileNotFoundError(errno.ENOENT, "not a regular file", path) from error
+        raise
+
+
+def _plain(found: os.stat_result, path: str | os.PathLike[str]) -> os.stat_result:
+    if not stat.S_ISREG(found.st_mode):
+        raise FileNotFoundError(errno.ENOENT, "not a regular file", os.fspath(path))
+    return found
 
 
 def chunks(content: Content) -> Iterator[bytes | memoryview]:
@@ -88,3 +126,10 @@ def chunks(content: Content) -> Iterator[bytes | memoryview]:
         view = memoryview(content)
         for at in range(0, len(view), CHUNK):
             yield view[at : at + CHUNK]
+
+
+def write_all(file: BinaryIO | FileIO, data: bytes | bytearray | memoryview) -> None:
+    """Write `data` to an unbuffered file, which may take it in pieces."""
+    view = memoryview(data)
+    while view:
+        view = view[file.write(view) :]

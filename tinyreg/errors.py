@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -88,6 +89,10 @@ class SizeInvalid(RegistryError):
     code, status, message = "SIZE_INVALID", 400, "provided length did not match content length"
 
 
+class BlobTooLarge(SizeInvalid):
+    status, message = 413, "blob too large"
+
+
 class Unauthorized(RegistryError):
     code, status, message = "UNAUTHORIZED", 401, "authentication required"
 
@@ -133,3 +138,29 @@ class PaginationNumberInvalid(RegistryError):
 
 class Unavailable(RegistryError):
     code, status, message = "UNAVAILABLE", 503, "service unavailable"
+
+
+class StorageFull(Unavailable):
+    """RFC 4918 §11.5."""
+
+    status, message = 507, "the registry's disk is full: what was being pushed is not kept"
+
+
+class StorageRefused(RegistryError):
+    message = "the registry may not write its folder: what was being pushed is not kept"
+
+
+_OF_SYSTEM: dict[int, type[RegistryError]] = {
+    **dict.fromkeys((errno.ENOSPC, errno.EDQUOT, errno.EFBIG), StorageFull),
+    **dict.fromkeys((errno.EACCES, errno.EPERM, errno.EROFS), StorageRefused),
+    **dict.fromkeys((errno.EMFILE, errno.ENFILE, errno.ENOMEM), Unavailable),
+}
+
+
+def of_system(error: OSError) -> RegistryError | None:
+    """How clients are told of what the operating system refuses a store; None where it may be our own mistake.
+
+    The message names no path: it is the operator's, who finds it in the original.
+    """
+    kind = _OF_SYSTEM.get(error.errno or 0)
+    return None if kind is None else kind()

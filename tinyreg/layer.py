@@ -11,10 +11,13 @@ import tarfile
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 GZIP_MAGIC = b"\x1f\x8b"
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _STORED = 0xFFFF
+LIMIT = 1024**3
+"""Bytes that the layers of one image may have together, decompressed; a few kilobytes can be made to expand to any."""
 WHITEOUT = ".wh."
 OPAQUE = ".wh..wh..opq"
 
@@ -82,43 +85,57 @@ def compress(data: bytes) -> bytes:
     return b"".join(pieces)
 
 
-def decompress(data: bytes) -> bytes:
+def decompress(data: bytes, limit: int = LIMIT) -> bytes:
     """A layer as its tar archive, whatever it is compressed with.
 
-    Raises ValueError where it is damaged, or compressed with zstd and this Python can't (before 3.14).
+    Raises ValueError where it is damaged, has more than `limit` bytes, or is compressed with zstd and this Python
+    can't (before 3.14).
     """
+    file = io.BytesIO(data)
     try:
         if data.startswith(GZIP_MAGIC):
-            return gzip.decompress(data)
+            return _read(gzip.GzipFile(fileobj=file), limit)
         if data.startswith(ZSTD_MAGIC):
-            return _zstd(data)
+            return _zstd(file, limit)
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"the layer is damaged: {error}") from error
-    return data
+    return _bounded(data, limit)
 
 
-def _zstd(data: bytes) -> bytes:
+def _zstd(file: BinaryIO, limit: int) -> bytes:
     try:
         module = importlib.import_module("compression.zstd")
     except ImportError:
         raise ValueError("the layer is compressed with zstd, which Python reads from 3.14 on") from None
     try:
-        plain: bytes = module.decompress(data)
+        return _read(module.ZstdFile(file), limit)
     except module.ZstdError as error:
         raise ValueError(f"the layer is damaged: {error}") from error
-    return plain
 
 
-def apply(layers: Iterable[bytes]) -> dict[str, bytes | Symlink]:
+def _read(file: BinaryIO | gzip.GzipFile, limit: int) -> bytes:
+    with file:
+        return _bounded(file.read(limit + 1), limit)
+
+
+def _bounded(data: bytes, limit: int) -> bytes:
+    if len(data) > limit:
+        raise ValueError(f"the layers have more than {limit} bytes, decompressed: files(…, limit=) takes more")
+    return data
+
+
+def apply(layers: Iterable[bytes], limit: int = LIMIT) -> dict[str, bytes | Symlink]:
     """The files that `layers`, the lowest first, make together (image-spec, "Applying Changesets").
 
     Whiteouts are carried out, paths are relative to the root, folders are left out, hard links are files. Raises
-    ValueError for a damaged layer.
+    ValueError for a damaged layer, and where they have more than `limit` bytes, decompressed.
     """
     files: dict[str, bytes | Symlink] = {}
     for layer in layers:
+        archive = decompress(layer, limit)
+        limit -= len(archive)
         # A layer's whiteouts are about the layers below it only, wherever they stand in it.
-        added, gone, emptied = _changes(decompress(layer), files)
+        added, gone, emptied = _changes(archive, files)
         # A folder need not have an entry of its own to stand where a file was.
         gone_alone = {folder for path in added for folder in _parents(path)}
         files = {
@@ -175,6 +192,8 @@ def _unpack(archive: bytes) -> Iterator[tuple[str, bytes | Symlink | str | None]
         with tarfile.open(fileobj=io.BytesIO(archive), mode="r:") as tar:
             for member in tar:
                 path = _clean(member.name)
+                if member.size > len(archive):  # a sparse file's holes are nowhere, and have no end
+                    raise ValueError(f"the layer's {path[:100]} has {member.size} bytes, more than the layer itself")
                 if member.isreg():
                     file = tar.extractfile(member)
                     yield path, file.read() if file else b""

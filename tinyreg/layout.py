@@ -11,7 +11,6 @@ import io
 import json
 import os
 import posixpath
-import shutil
 import tarfile
 import tempfile
 import zlib
@@ -39,6 +38,12 @@ FULL_NAME = "io.containerd.image.name"
 LAYER = "application/vnd.docker.image.rootfs.diff.tar"
 VERSION = b'{"imageLayoutVersion":"1.0.0"}'
 _GZIP = b"\x1f\x8b"
+ARCHIVE_LIMIT = 16 * 1024**3
+"""Bytes a compressed archive may have, decompressed to a temporary file."""
+JSON_LIMIT = 64 * 1024 * 1024
+"""Bytes an index, a manifest or a configuration may have: they are read into memory."""
+DEPTH_LIMIT = 32
+"""How deep indexes may lie in one another."""
 
 
 class LayoutError(ValueError):
@@ -100,12 +105,12 @@ def _enter(source: Source, entry: Any, default: str, found: dict[Name, Loaded]) 
     short = descriptor.annotations.get(REF_NAME, "")
     name, tag = _names(full or short, default)
     into = found.setdefault(name, Loaded())
-    _collect(source, descriptor, into)
+    _collect(source, descriptor, into, DEPTH_LIMIT)
     if tag is not None and descriptor.digest in into.manifests:
         into.tags[tag] = descriptor.digest
 
 
-def _collect(source: Source, descriptor: Descriptor, into: Loaded, *, needed: bool = True) -> None:
+def _collect(source: Source, descriptor: Descriptor, into: Loaded, depth: int, *, needed: bool = True) -> None:
     """Take what `descriptor` refers to, and all below it, as far as it is there."""
     if descriptor.digest in into.manifests or descriptor.digest in into.blobs:
         return
@@ -120,13 +125,15 @@ def _collect(source: Source, descriptor: Descriptor, into: Loaded, *, needed: bo
         into.blobs[descriptor.digest] = content
         return
     try:
-        manifest = Manifest.parse(bytes(content), descriptor.media_type, descriptor.digest)
+        manifest = Manifest.parse(_bytes(path, content), descriptor.media_type, descriptor.digest)
     except RegistryError as error:
         raise LayoutError(f"{path}: {error}") from error
+    if not depth:
+        raise LayoutError(f"{path}: indexes lie more than {DEPTH_LIMIT} deep in one another")
     for child in manifest.manifests:
-        _collect(source, child, into, needed=False)  # an index may be sparse
+        _collect(source, child, into, depth - 1, needed=False)  # an index may be sparse
     for blob in manifest.blobs:
-        _collect(source, blob, into)
+        _collect(source, blob, into, depth - 1)
     into.manifests[descriptor.digest] = manifest
 
 
@@ -171,7 +178,7 @@ def _enter_docker(source: Source, image: Any, default: str, found: dict[Name, Lo
     stated = Path(str(config_path)).name.removesuffix(".json")
     if len(stated) == 64 and _digest(config).encoded != stated:
         raise LayoutError(f"{config_path} is {_digest(config)}: sha256:{stated} was expected")
-    diff_ids = json.loads(bytes(config)).get("rootfs", {}).get("diff_ids", [])
+    diff_ids = _diff_ids(str(config_path), config)
     layers = [_digest(contents[path]) for path in layer_paths]
     for path, digest, expected in zip(layer_paths, layers, diff_ids, strict=False):
         plain = _plain_digest(path, contents[path]) if _zipped(contents[path]) else digest
@@ -220,10 +227,28 @@ def _names(reference: str, default: str) -> tuple[Name, Tag | None]:
 
 
 def _json(source: Source, path: str) -> Any:
+    return _decoded(path, source.get(path) or b"")
+
+
+def _decoded(path: str, content: Content) -> Any:
+    data = _bytes(path, content)
     try:
-        return json.loads(bytes(source.get(path) or b""))
+        return json.loads(data)
     except (ValueError, RecursionError) as error:
         raise LayoutError(f"{path} is not JSON: {error}") from error
+
+
+def _bytes(path: str, content: Content) -> bytes:
+    if len(content) > JSON_LIMIT:
+        raise LayoutError(f"{path} has {len(content)} bytes: {JSON_LIMIT} are the most that are read as JSON")
+    return bytes(content)
+
+
+def _diff_ids(path: str, config: Content) -> list[Any]:
+    table = _decoded(path, config)
+    rootfs = table.get("rootfs") if isinstance(table, dict) else None
+    found = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    return found if isinstance(found, list) else []
 
 
 def _list(table: Any, key: str, path: str) -> list[Any]:
@@ -292,12 +317,25 @@ def _source(path: Path) -> Source:
     with file:
         plain = tempfile.TemporaryFile(prefix="tinyreg-")  # noqa: SIM115
         try:
-            shutil.copyfileobj(gzip.GzipFile(fileobj=file), plain)
-        except (OSError, EOFError) as error:
+            _unzip(file, plain)
+        except LayoutError:
+            plain.close()
+            raise
+        except (OSError, EOFError, zlib.error) as error:
             plain.close()
             raise LayoutError(f"{path} is damaged: {error}") from error
     plain.seek(0)
     return _Archive(plain)
+
+
+def _unzip(file: BinaryIO, plain: BinaryIO) -> None:
+    with gzip.GzipFile(fileobj=file) as source:
+        left = ARCHIVE_LIMIT
+        while chunk := source.read(CHUNK):
+            left -= len(chunk)
+            if left < 0:
+                raise LayoutError(f"the archive has more than {ARCHIVE_LIMIT} bytes, decompressed")
+            plain.write(chunk)
 
 
 def save(path: str | os.PathLike[str], repositories: Mapping[Name, Loaded]) -> None:

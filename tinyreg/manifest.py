@@ -6,6 +6,7 @@ The one place where JSON's camelCase becomes snake_case (image-spec, "descriptor
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,6 +25,8 @@ DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
 
 IMAGE_TYPES = frozenset({OCI_MANIFEST, DOCKER_MANIFEST})
 INDEX_TYPES = frozenset({OCI_INDEX, DOCKER_LIST})
+
+_MEDIA_TYPE = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}/[!#$%&'*+.^_`|~0-9A-Za-z-]{1,127}")  # RFC 9110 §8.3.1
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,8 @@ class Manifest:
         # (image-spec, "Compatibility considerations" of the media types).
         if not self.media_type:
             raise ManifestInvalid("neither a Content-Type nor a mediaType says what it is")
+        if not _MEDIA_TYPE.fullmatch(self.media_type):  # it will stand in a header (CWE-113)
+            raise ManifestInvalid(f"its mediaType is no media type: {self.media_type[:100]!a}")
         known = self.is_known
         if known and self.json.get("schemaVersion") != 2:
             raise ManifestInvalid("its schemaVersion is not 2")

@@ -16,6 +16,8 @@ from .wire import Handler, Headers, Query, Request, Response
 
 KEPT = 10_000
 """Exchanges that are kept; the oldest go first, and `dropped` counts them."""
+KEPT_BYTES = 64 * 1024 * 1024
+"""Bytes that the heads of the requests kept may have together: most have a few hundred, but each may have 64 KiB."""
 
 
 @dataclass(slots=True)
@@ -25,7 +27,8 @@ class Exchange:
     `reference` is a tag, a digest or a session's id, as the client wrote it; `user` is who asked, where somebody
     had to say so; `asked` and `granted` the scopes a token was asked for, as they were written, and given; `client` the
     User-Agent; `received` and `sent` the bytes that crossed the socket, heads and bodies; `seconds` from the end of
-    the request's head to the last of the answer; `fault` the fault that acted, if any.
+    the request's head to the last of the answer; `fault` the fault that acted, if any; `head_size` the bytes of
+    the request's line and headers.
     """
 
     method: str
@@ -45,6 +48,7 @@ class Exchange:
     sent: int
     seconds: float
     fault: object
+    head_size: int = 0
 
     @property
     def target(self) -> Target:
@@ -60,11 +64,12 @@ class Exchange:
 class Requests(Sequence[Exchange]):
     """Exchanges in the order in which they were answered, oldest first; safe to read while more are added.
 
-    An answer stands here before its last byte has left. Only the newest KEPT are kept.
+    An answer stands here before its last byte has left. Only the newest KEPT are kept, fewer where they are large.
     """
 
     def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
-        self._kept: deque[Exchange] = deque(exchanges, KEPT)
+        self._kept: deque[Exchange] = deque(exchanges)
+        self._bytes = 0
         self._changed = Condition()
         self.dropped = 0
         self.listeners: list[Callable[[Exchange], None]] = []
@@ -73,8 +78,11 @@ class Requests(Sequence[Exchange]):
     def add(self, exchange: Exchange) -> None:
         """Append one."""
         with self._changed:
-            self.dropped += len(self._kept) == KEPT
             self._kept.append(exchange)
+            self._bytes += exchange.head_size
+            while len(self._kept) > KEPT or self._bytes > KEPT_BYTES:
+                self._bytes -= self._kept.popleft().head_size
+                self.dropped += 1
             self._changed.notify_all()
         for listener in self.listeners:
             listener(exchange)
@@ -137,7 +145,7 @@ class Requests(Sequence[Exchange]):
         """Forget them all."""
         with self._changed:
             self._kept.clear()
-            self.dropped = 0
+            self._bytes = self.dropped = 0
 
     def _copy(self) -> list[Exchange]:
         with self._changed:
@@ -170,17 +178,17 @@ class Recorder:
         """The inner Handler's answer; it is in `requests` before its last byte has left."""
         began = time.perf_counter()
         response = self.inner(request)
-        exchange: Exchange | None = None
+        # Not the response itself: it would hold `done`, and that it; and an answer's body, maybe a file, until the
+        # next collection of garbage.
+        exchange, added = _exchange(request, response), False
 
         def done(received: int, sent: int) -> None:
-            nonlocal exchange
-            if exchange is None:
-                exchange = _exchange(request, response)
-                exchange.received, exchange.sent = received, sent
+            nonlocal added
+            exchange.received, exchange.sent = received, sent
+            if not added:
+                added = True
                 exchange.seconds = time.perf_counter() - began
                 self.requests.add(exchange)
-            else:
-                exchange.received, exchange.sent = received, sent
 
         response.done = done
         return response
@@ -206,6 +214,7 @@ def _exchange(request: Request, response: Response) -> Exchange:
         sent=0,
         seconds=0.0,
         fault=request.fault,
+        head_size=request.head_size,
     )
 
 

@@ -15,15 +15,17 @@ from .image import Made
 from .layer import Files
 from .layout import Loaded
 from .manifest import Descriptor
+from .origin import OwnOrigin
 from .quirks import Quirk, find, rules
 from .ratelimit import RateLimit
 from .recorder import Recorder, Requests
 from .reference import Digest, Name, split
-from .repository import Repository, Sessions
-from .server import Server
+from .repository import SESSION_LIMIT, Repository, Sessions
+from .server import CONNECTION_LIMIT, Server
 from .store import Store
 from .store.checked import Checked
 from .store.directory import DirectoryStore
+from .store.limited import MAX_BLOB, Limited
 from .store.memory import MemoryStore
 from .store.pullthrough import PullThrough
 from .tokenservice import TokenService
@@ -44,6 +46,11 @@ class Registry:
     passwords (Basic), or an Authorizer; `tls` is True for a certificate of this run, `(certfile, keyfile)`, or an
     SSLContext. The constructor opens the store and
     raises what that raises (OSError). `quirks` are names of `quirks.QUIRKS`, or Quirks.
+
+    A blob may have `max_blob` bytes (413 else), `max_uploads` sessions may be open (429 else), and `max_connections`
+    clients may be connected (503 else). A client that keeps silent, or takes nothing, for `server.TIMEOUT` seconds is
+    cut, and so is one slower than `wire.RATE` once its `wire.PATIENCE` is used up; none keeps another one waiting.
+    What a browser sends for another site's page is refused (`origin.OwnOrigin`).
     """
 
     def __init__(
@@ -56,14 +63,17 @@ class Registry:
         tls: TLS | None = None,
         upstream: Store | str | None = None,
         quirks: Iterable[str | Quirk] = (),
+        max_blob: int = MAX_BLOB,
+        max_uploads: int = SESSION_LIMIT,
+        max_connections: int = CONNECTION_LIMIT,
     ) -> None:
         self.store = open_store(store)
         if upstream is not None:
             self.store = PullThrough(self.store, open_store(upstream))
         self.errors: list[Exception] = []
-        self._sessions = Sessions()
+        self._sessions = Sessions(limit=max_uploads)
         differences = find(quirks)
-        self._content = Checked(self.store, rules(differences))
+        self._content = Checked(Limited(self.store, max_blob), rules(differences))
         self.requests = Requests()
         self.auth: Any = Basic(auth) if isinstance(auth, Mapping) else auth
         self._identity = _identity(tls, host)
@@ -75,15 +85,16 @@ class Registry:
             handler = quirk.over(handler)
         self._core = handler
         self.faults = Faults(handler)
-        self._handler = Recorder(self.faults, self.requests)
+        self._handler = Recorder(OwnOrigin(self.faults, host), self.requests)
         self._address = host, port
+        self._max_connections = max_connections
         self._server: Server | None = None
 
     def start(self) -> Registry:
         """Listen, and return once that is so. May be called again. Raises OSError where the port can't be had."""
         if self._server is None:
             context = self._identity.context if self._identity is not None else None
-            self._server = Server(self._handler, *self._address, tls=context)
+            self._server = Server(self._handler, *self._address, tls=context, limit=self._max_connections)
             if self._identity is not None:
                 self._identity.open()
             self._server.errors = self.errors

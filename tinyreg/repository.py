@@ -17,6 +17,7 @@ from .errors import (
     NameUnknown,
     RangeInvalid,
     SizeInvalid,
+    TooManyRequests,
 )
 from .manifest import Descriptor, Manifest
 from .reference import Digest, Name, Reference, Tag
@@ -24,6 +25,10 @@ from .store import Store, Upload
 
 SESSION_TIMEOUT = 3600.0
 """Seconds after which an upload session that nobody uses is forgotten (distribution-spec, "Cancel a Blob Upload")."""
+
+
+SESSION_LIMIT = 1000
+"""Upload sessions that may be open at once: each holds a file, or up to `memory.SPILL` bytes of memory."""
 
 
 class Session:
@@ -37,21 +42,28 @@ class Session:
 
 
 class Sessions:
-    """The open upload sessions of all repositories; one nobody uses is cancelled after `timeout` seconds."""
+    """The open upload sessions of all repositories, `limit` at most; unused for `timeout` seconds, one is cancelled."""
 
-    def __init__(self, timeout: float = SESSION_TIMEOUT) -> None:
+    def __init__(self, timeout: float = SESSION_TIMEOUT, limit: int = SESSION_LIMIT) -> None:
         self.timeout = timeout
+        self.limit = limit
         self._open: OrderedDict[str, Session] = OrderedDict()  # the longest unused first
         self._lock = Lock()
 
     def add(self, name: Name, upload: Upload) -> Session:
-        """A new session around `upload`."""
+        """A new session around `upload`. Raises TooManyRequests, the upload cancelled, where there are too many."""
         session = Session(name, upload)
         with self._lock:
-            expired = self._expired(session.used)
-            self._open[upload.id] = session
-        for old in expired:
-            old.upload.cancel()
+            ended = [each.upload for each in self._expired(session.used)]
+            refused = len(self._open) >= self.limit
+            if refused:
+                ended.append(upload)
+            else:
+                self._open[upload.id] = session
+        for each in ended:
+            each.cancel()
+        if refused:
+            raise TooManyRequests(f"{self.limit} uploads are open: finish or cancel some", headers={"Retry-After": "1"})
         return session
 
     def find(self, name: Name, session_id: str) -> Session:
@@ -237,7 +249,12 @@ class Repository:
         if start is not None and start != before:
             raise RangeInvalid(f"the chunk starts at {start}, but the upload stands at {before}")
         for chunk in data:
-            session.upload.write(chunk)
+            try:
+                session.upload.write(chunk)
+            except BaseException:  # a part of the chunk may have been written: nobody can go on from there
+                self.sessions.drop(session)
+                session.upload.cancel()
+                raise
         written = session.upload.size - before
         if size is not None and written != size:
             self.sessions.drop(session)

@@ -6,6 +6,7 @@ import os
 import socket
 import socketserver
 import time
+from collections import deque
 from contextlib import suppress
 from http.server import ThreadingHTTPServer
 from threading import Lock, Thread, current_thread
@@ -18,9 +19,16 @@ if TYPE_CHECKING:
 
 TIMEOUT = 60.0
 """Seconds a client may be silent, or not take what it is sent, before its connection is closed."""
+CONNECTION_LIMIT = 2000
+"""Connections that are served at once: each has a thread, and up to `content.CHUNK` of memory for a body."""
 STOP_TIMEOUT = 5.0
 """Seconds that `stop` waits for requests that are still being answered."""
 _PAUSE = 0.01
+_FULL = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: 27\r\n"
+    b"Retry-After: 1\r\nConnection: close\r\n\r\ntoo many are connected now\n"
+)
+_TURNED_AWAY = 64
 
 
 class StopTimeout(RuntimeError):
@@ -29,6 +37,9 @@ class StopTimeout(RuntimeError):
 
 class Server(ThreadingHTTPServer):
     """Listens on `host`:`port` (0: a free one) from the constructor on, and serves from `start` to `stop`.
+
+    A client may be silent, or take nothing, for `timeout` seconds; a TLS handshake may take as long. Where `limit`
+    connections are open, others are told 503 and closed.
 
     Raises OSError where the address can't be had.
     """
@@ -45,10 +56,14 @@ class Server(ThreadingHTTPServer):
         port: int = 0,
         timeout: float = TIMEOUT,
         tls: ssl.SSLContext | None = None,
+        limit: int = CONNECTION_LIMIT,
     ) -> None:
         self.handler = handler
         self.tls = tls
         self.timeout_seconds = timeout
+        self.limit = limit
+        self.refused = 0
+        """Connections for which there was no room."""
         self.stopping = False
         self.vanished = 0
         """Clients that left in the middle of a request or of its answer."""
@@ -56,6 +71,7 @@ class Server(ThreadingHTTPServer):
         """What went wrong outside the Handler."""
         self.connections: dict[socket.socket, Connection] = {}
         self._threads: dict[socket.socket, Thread] = {}
+        self._turned_away: deque[socket.socket] = deque()
         self._lock = Lock()
         self._acceptor: Thread | None = None
         self.address_family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -88,6 +104,8 @@ class Server(ThreadingHTTPServer):
         others = {each: thread for each, thread in list(self._threads.items()) if thread is not current_thread()}
         for connection in others:
             _shut(connection)
+        while self._turned_away:
+            self._turned_away.popleft().close()
         for thread in others.values():
             thread.join(max(0.0, deadline - time.monotonic()))
         if hanging := [self._named(connection) for connection, thread in others.items() if thread.is_alive()]:
@@ -108,7 +126,11 @@ class Server(ThreadingHTTPServer):
                 return
         thread = Thread(target=self.process_request_thread, args=(request, client_address), daemon=True)
         self._threads[request] = thread
-        thread.start()
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no thread left for us
+            del self._threads[request]
+            self._turn_away(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """Serve the connection to its end. A client that vanishes is counted and not an error."""
@@ -134,8 +156,22 @@ class Server(ThreadingHTTPServer):
                 continue
             if self.stopping:
                 connection.close()
+            elif len(self._threads) >= self.limit:
+                self._turn_away(connection)
             else:
                 self.process_request(connection, address)
+
+    def _turn_away(self, connection: socket.socket) -> None:
+        """Say that there is no room, waiting for nobody. Closed at once, the answer could be lost to a reset."""
+        self.refused += 1
+        with suppress(OSError):  # gone already
+            connection.setblocking(False)
+            if self.tls is None:
+                connection.send(_FULL)
+            connection.shutdown(socket.SHUT_WR)
+        self._turned_away.append(connection)
+        if len(self._turned_away) > _TURNED_AWAY:
+            self._turned_away.popleft().close()
 
     def _wake(self) -> None:
         """Bring `accept` back: Linux lets a listening socket be shut down, elsewhere somebody has to call."""

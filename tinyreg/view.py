@@ -33,15 +33,18 @@ class View(Repository):
         """The manifests about `digest`, of one artifact type if it is given."""
         return super().referrers(Digest.parse(digest), artifact_type)
 
-    def files(self, reference: str, platform: str = "linux/amd64") -> dict[str, bytes | Symlink]:
+    def files(
+        self, reference: str, platform: str = "linux/amd64", *, limit: int = layer.LIMIT
+    ) -> dict[str, bytes | Symlink]:
         """The files of an image: its layers applied, whiteouts carried out; of an index, the image for `platform`.
 
-        Raises LookupError where an index has none for it, ValueError for a layer that can't be read.
+        Raises LookupError where an index has none for it, ValueError for a layer that can't be read, and for layers
+        that have more than `limit` bytes together, decompressed.
         """
         manifest = self.manifest(reference)
         if manifest.is_index:
             manifest = self.manifest(_child(manifest, platform).digest)
-        return layer.apply(self.blob(each.digest) for each in manifest.layers)
+        return layer.apply((self.blob(each.digest) for each in manifest.layers), limit)
 
     def collect(self, manifest: Manifest, into: Loaded) -> None:
         """Add the manifest and all that it refers to and that is here to `into`."""

@@ -33,6 +33,12 @@ LINGER_LIMIT = 64 * 1024 * 1024
 """Bytes that are read away behind a last answer, so that the client gets to see it."""
 LINGER_SECONDS = 2.0
 """The longest that takes."""
+FIELD_LIMIT = 128
+"""Header fields a request may have, and parameters in its query: each costs memory beyond its bytes."""
+PATIENCE = 60.0
+"""Seconds a client may keep us waiting in one exchange, all in all; each RATE bytes bring one of them back."""
+RATE = 1024
+"""Bytes a second that a client has to send, or take, in the long run."""
 ONE_SEND = 64 * 1024
 """An answer's body up to so many bytes leaves together with its head."""
 
@@ -121,6 +127,7 @@ class Request:
     version: str = "HTTP/1.1"
     peer: str = ""
     secure: bool = False
+    head_size: int = 0
     gone: Callable[[], bool] = lambda: False
     user: str | None = None
     asked: str = ""
@@ -175,6 +182,8 @@ class Abort(Exception):
 def parse_head(head: bytes) -> Request:
     """The request that a head, without its empty line, asks. Raises ProtocolError."""
     first, *lines = head.decode("latin-1").split("\r\n")
+    if len(lines) > FIELD_LIMIT:
+        raise ProtocolError(431, f"a request may have {FIELD_LIMIT} header fields")
     method, path, query, target, version = _parse_line(first)
     headers = Headers()
     for line in lines:
@@ -203,7 +212,33 @@ def _parse_line(line: str) -> tuple[str, str, Query, str, str]:
         path = "/" + rest.partition("/")[2] if mark and scheme.lower() in ("http", "https") else path
     if "%" in path:
         path = unquote(path, errors="replace")
-    return method, path, parse_qs(query, keep_blank_values=True) if query else {}, target, version
+    return method, path, _parse_query(query) if query else {}, target, version
+
+
+def _parse_query(query: str) -> Query:
+    try:
+        return parse_qs(query, keep_blank_values=True, max_num_fields=FIELD_LIMIT)
+    except ValueError:
+        raise ProtocolError(414, f"a query may have {FIELD_LIMIT} parameters") from None
+
+
+class Patience:
+    """How long a slow client is waited for in one exchange: PATIENCE, and a second more for each RATE bytes.
+
+    A time-out on each read alone would never cut who sends a byte a second. Only waits count: what we take to make
+    an answer, or slow down on purpose, is not the client's.
+    """
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = PATIENCE
+
+    def spend(self, began: float, count: int) -> None:
+        """A wait from `began` on has moved `count` bytes. Raises Disconnected where that was too slow."""
+        self.left = min(PATIENCE, self.left - time.monotonic() + began + count / RATE)
+        if self.left < 0:
+            raise Disconnected
 
 
 class Stream:
@@ -213,23 +248,27 @@ class Stream:
         self._socket = sock
         self._ahead = b""
         self._at = 0
+        self.patience = Patience()
         self.received = 0
         """Bytes handed out so far."""
 
     def head(self) -> bytes | None:
         """The next head without its empty line; None where the connection ends between two requests."""
         data = self._ahead[self._at :].lstrip(b"\r\n")
+        self.patience.left = PATIENCE
+        waited = False
         while (end := data.find(b"\r\n\r\n")) < 0:
             if len(data) > HEAD_LIMIT:
                 break
+            if data[:1] == _TLS_HANDSHAKE:
+                raise ProtocolError(400, "this port speaks plain HTTP")
             if data.count(b"\n") != data.count(b"\r\n"):
                 raise ProtocolError(400, "a line ends with CR LF")
-            more = self._receive(idle=not data)
+            more = self._receive(idle=not data, free=not data and not waited)
+            waited = True
             if not more:
                 return None
             data = data + more if data else more.lstrip(b"\r\n")
-            if data[:1] == _TLS_HANDSHAKE:
-                raise ProtocolError(400, "this port speaks plain HTTP")
         if not 0 <= end <= HEAD_LIMIT:
             raise ProtocolError(431, f"a request's head may have {HEAD_LIMIT} bytes")
         self._ahead, self._at = data, end + 4
@@ -246,6 +285,8 @@ class Stream:
             self._ahead = self._ahead[self._at :] + self._receive()
             self._at = 0
         line = self._ahead[self._at : end]
+        if b"\n" in line:  # else it would depend on how the bytes arrive
+            raise ProtocolError(400, "a line ends with CR LF")
         self.received += end + 2 - self._at
         self._at = end + 2
         return line
@@ -257,17 +298,23 @@ class Stream:
             view[:count] = memoryview(self._ahead)[self._at : self._at + count]
             self._at += count
         else:
+            began = time.monotonic()
             try:
                 count = self._socket.recv_into(view)
             except OSError as error:
                 raise Disconnected from error
             if not count:
                 raise Disconnected
+            self.patience.spend(began, count)
         self.received += count
         return count
 
-    def _receive(self, *, idle: bool = False) -> bytes:
-        """What comes next; nothing only where the connection is `idle` and ends, or has been so for too long."""
+    def _receive(self, *, idle: bool = False, free: bool = False) -> bytes:
+        """What comes next; nothing only where the connection is `idle` and ends, or has been so for too long.
+
+        A wait that is `free`, for a request to begin, asks for no patience.
+        """
+        began = 0.0 if free else time.monotonic()
         try:
             data = self._socket.recv(65536)
         except OSError as error:
@@ -276,6 +323,8 @@ class Stream:
             raise Disconnected from error
         if not data and not idle:
             raise Disconnected
+        if not free:
+            self.patience.spend(began, len(data))
         return data
 
 
@@ -405,6 +454,7 @@ class Connection(BaseRequestHandler):
         self.user = _shake_hands(self.request) if hasattr(self.request, "do_handshake") else None
         self.stream = Stream(self.request)
         self.sent = 0
+        self.patience = self.stream.patience
         self.current: Request | None = None
         self.server.connections[self.request] = self
 
@@ -432,7 +482,7 @@ class Connection(BaseRequestHandler):
         self.current = request = parse_head(head)
         request.body = frame(request, self.stream, self._proceed)
         request.peer, request.secure = self.client_address[0], hasattr(self.request, "do_handshake")
-        request.user, request.gone = self.user, self._gone
+        request.user, request.gone, request.head_size = self.user, self._gone, len(head)
         response = self.server.handler(request)
         keep = _wants_more(request) and not _too_much(request.body)
         try:
@@ -497,20 +547,27 @@ class Connection(BaseRequestHandler):
         at, stop = content.start, content.start + content.size
         try:
             while at < stop:
+                began = time.monotonic()
                 count = os.sendfile(self.request.fileno(), content.file.fileno(), at, stop - at)
                 if not count:
                     raise Disconnected("the file has shrunk")
                 at += count
                 self.sent += count
+                self.patience.spend(began, count)
         except OSError as error:
             raise Disconnected from error
 
     def _write(self, data: bytes | memoryview) -> None:
-        try:
-            self.request.sendall(data)
-        except OSError as error:
-            raise Disconnected from error
-        self.sent += len(data)
+        left = memoryview(data)
+        while left:
+            began = time.monotonic()
+            try:
+                count = self.request.send(left)
+            except OSError as error:
+                raise Disconnected from error
+            self.sent += count
+            self.patience.spend(began, count)
+            left = left[count:]
 
     def _linger(self) -> None:
         """Say that we are done and read on for a while: a reset would take the answer away (RFC 9112 §9.6)."""

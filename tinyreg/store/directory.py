@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,8 +24,8 @@ from threading import Lock, RLock
 from typing import Any, BinaryIO, TypeVar
 from uuid import uuid4
 
-from ..content import Content, chunks, open_slice
-from ..errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
+from ..content import Content, chunks, file_size, is_file, open_slice, write_all
+from ..errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
 from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
 from . import page, verify
@@ -43,6 +44,7 @@ _Read = TypeVar("_Read")
 _Signature = tuple[int, int, int]
 _UNREAD: _Signature = (-1, -1, -1)
 
+_UPLOAD = re.compile("[0-9a-f]{32}")
 _CLASHING = {"blobs", "index.json", "oci-layout", "con", "prn", "aux", "nul"} | {
     f"{device}{number}" for device in ("com", "lpt") for number in range(10)
 }
@@ -52,18 +54,25 @@ class DirectoryStore:
     """A store that keeps each repository as an OCI image layout in the folder `path`, made where it is missing.
 
     What a method has done is on disk when it returns, in the operating system's hands: it survives the end of the
-    process, and of the machine only once the system has written it out. Existing layouts under `path` are served.
+    process, `kill -9` too, and of the machine only once the system has written it out. With `fsync` it is written out
+    when the method returns, file and folder, and survives a power cut; that costs a wait for the disk for each blob
+    and manifest, some milliseconds. Existing layouts under `path` are served.
 
     Two processes may open one folder. Blobs never disturb each other, and each process sees what the other has done
     with its next request. Only two changes to the tags or manifests of *one* repository at the same moment can lose
     one of the two: `index.json` is replaced whole, and the later replacement wins.
 
+    Symbolic links in the folder are not followed, neither to blobs nor to repositories: what they lead to is not this
+    store's, and is not served (`path` itself may be one).
+
     Raises OSError where the folder can't be read or made.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
+        self.sync: Callable[[int | Path], None] = _fsync if fsync else _leave_it_to_the_system
+        """Write an open file, or what stands in a folder, out to the disk."""
         self._uploads = self.path / "_uploads"
         self._open: set[DirectoryUpload] = set()
         self._layouts: dict[Name, _Layout] = {}
@@ -74,7 +83,7 @@ class DirectoryStore:
         return page(sorted(self._walk(self.path, "")), after, limit)
 
     def blob_size(self, name: Name, digest: Digest) -> int:
-        return self._read(name, digest, os.path.getsize)
+        return self._read(name, digest, file_size)
 
     def blob(self, name: Name, digest: Digest) -> Content:
         return self._read(name, digest, open_slice)
@@ -105,9 +114,10 @@ class DirectoryStore:
     def mount(self, name: Name, digest: Digest, source: Name | None) -> None:
         for candidate in self.repositories() if source is None else [source]:
             layout = self._find(candidate)
-            if layout and layout.is_blob(digest) and layout.file(digest).is_file():
-                self._layout(name).take(digest, partial(self._link, layout.file(digest)))
-                return
+            if layout and layout.is_blob(digest) and is_file(layout.file(digest)):
+                with suppress(FileNotFoundError):  # it has been deleted just now
+                    self._layout(name).take(digest, partial(self._link, layout.file(digest)))
+                    return
         raise BlobUnknown(detail={"digest": digest})
 
     def delete_blob(self, name: Name, digest: Digest) -> None:
@@ -174,8 +184,10 @@ class DirectoryStore:
         path, file = self.new_file()
         try:
             with file:
-                _write_all(file, data)
+                write_all(file, data)
+                self.sync(file.fileno())
             os.replace(path, target)
+            self.sync(target.parent)
         except BaseException:
             path.unlink(missing_ok=True)
             raise
@@ -204,10 +216,11 @@ class DirectoryStore:
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[Name]:
         with os.scandir(folder) as entries:
-            names = {entry.name for entry in entries if entry.is_dir() or entry.name == "index.json"}
+            names = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False) or _is_index(entry)}
         if prefix and "index.json" in names:
             with suppress(NameInvalid):  # somebody's folder, which no client can ask for
-                yield Name.parse(prefix)
+                if self._find(found := Name.parse(prefix)):
+                    yield found
         for name in names - {"index.json", "blobs", "_uploads"}:
             yield from self._walk(folder / name, f"{prefix}/{_name_of(name)}".lstrip("/"))
 
@@ -216,17 +229,31 @@ class DirectoryStore:
             os.link(source, target)
         except FileExistsError:
             pass
+        except FileNotFoundError:
+            raise
         except OSError:  # a file system without links, or a limit on them
-            path, file = self.new_file()
+            self._copy(source, target)
+
+    def _copy(self, source: Path, target: Path) -> None:
+        path, file = self.new_file()
+        try:
             with file, open(source, "rb") as original:
                 shutil.copyfileobj(original, file)
+                self.sync(file.fileno())
             _move(path, target)
+        except BaseException:
+            path.unlink(missing_ok=True)
+            raise
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left on its way in."""
+        if self._uploads.is_symlink():
+            raise OSError(f"{self._uploads} is a symbolic link: what is in there is not this store's")
         if not self._uploads.is_dir():
             return
         for path in self._uploads.iterdir():
+            if not _UPLOAD.fullmatch(path.name):
+                continue
             try:
                 with open(path, "rb") as file:
                     if fcntl is not None:
@@ -248,13 +275,14 @@ class DirectoryUpload:
         self.id = self._path.name
 
     def write(self, data: bytes | memoryview) -> None:
-        _write_all(self._file, data)
+        write_all(self._file, data)
         self._hash.update(data)
         self.size += len(data)
 
     def commit(self, digest: Digest) -> None:
-        self._file.close()
         try:
+            self._store.sync(self._file.fileno())
+            self._file.close()
             verify(digest, self._hash, open_slice(self._path) if digest.algorithm != self._hash.name else b"")
             self.place(digest)
         finally:
@@ -262,6 +290,8 @@ class DirectoryUpload:
 
     def place(self, digest: Digest) -> None:
         """Rename what was written into the repository as the blob `digest`, checked by nobody."""
+        if not self._file.closed:
+            self._store.sync(self._file.fileno())
         self._file.close()
         self._store._layout(self._name).take(digest, partial(_move, self._path))
 
@@ -284,9 +314,19 @@ class _Layout:
         self._seen: _Signature | None = _UNREAD
         self._top: dict[str, Any] = {}
         self._has_referrers = False
+        self._own = False
 
     def exists(self) -> bool:
-        return self._index_file.is_file()
+        return is_file(self._index_file) and self.is_own()
+
+    def is_own(self) -> bool:
+        """Whether no folder of it is a symbolic link, which might lead out of the store."""
+        if not self._own:
+            folders = [self._folder, *self._folder.parents]
+            above = folders[: folders.index(self._store.path)]
+            inside = [self._folder / "blobs", *(self._folder / "blobs" / each for each in ("sha256", "sha512"))]
+            self._own = not any(each.is_symlink() for each in (*above, *inside))
+        return self._own
 
     def file(self, digest: Digest) -> Path:
         return self._folder / "blobs" / digest.algorithm / digest.encoded
@@ -320,7 +360,7 @@ class _Layout:
     def read(self, digest: Digest, media_type: str) -> Manifest | None:
         """The manifest in the file, or None where it is not there."""
         try:
-            return Manifest(self.file(digest).read_bytes(), digest, media_type)
+            return Manifest(bytes(open_slice(self.file(digest))), digest, media_type)
         except FileNotFoundError:
             return None
 
@@ -329,6 +369,7 @@ class _Layout:
         with self.lock:
             self._make(digest)
             move(self.file(digest))
+            self._store.sync(self.file(digest).parent)
             if not self.is_blob(digest):
                 with self.change() as index:
                     _mark(index, digest, also_a_blob=True)
@@ -337,7 +378,7 @@ class _Layout:
         with self.lock:
             self.index().expect(tags, expected)
             self._make(manifest.digest)
-            also_a_blob = self.is_blob(manifest.digest) and self.file(manifest.digest).is_file()
+            also_a_blob = self.is_blob(manifest.digest) and is_file(self.file(manifest.digest))
             known = manifest.digest in self.index().manifests
             self._store.replace(self.file(manifest.digest), manifest.data)
             try:
@@ -360,7 +401,7 @@ class _Layout:
     def drop_blob(self, digest: Digest) -> bool:
         """Forget the blob; False where there is none."""
         with self.lock:
-            if not self.is_blob(digest) or not self.file(digest).is_file():
+            if not self.is_blob(digest) or not is_file(self.file(digest)):
                 return False
             if digest in self.index().manifests:
                 with self.change() as index:
@@ -394,8 +435,14 @@ class _Layout:
                 folder.rmdir()
 
     def _make(self, digest: Digest) -> None:
+        if not self.is_own():
+            raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
         self.file(digest).parent.mkdir(parents=True, exist_ok=True)
         if not self.exists():
+            for folder in (self.file(digest).parent, self._folder / "blobs", self._folder, *self._folder.parents):
+                self._store.sync(folder)
+                if folder == self._store.path:
+                    break
             self._store.replace(self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             self._save()
 
@@ -449,7 +496,7 @@ class _Layout:
         for descriptor in found:  # which grows
             for child in self._children(descriptor):
                 known = child.media_type in IMAGE_TYPES | INDEX_TYPES
-                if known and child.digest not in index.manifests and self.file(child.digest).is_file():
+                if known and child.digest not in index.manifests and is_file(self.file(child.digest)):
                     index.manifests[child.digest] = Descriptor(child.media_type, child.digest, child.size)
                     found.append(child)
 
@@ -472,12 +519,31 @@ def _mark(index: Index, digest: Digest, *, also_a_blob: bool) -> None:
     index.manifests[digest] = replace(descriptor, annotations=annotations)
 
 
+def _fsync(what: int | Path) -> None:
+    if isinstance(what, int):
+        os.fsync(what)
+    elif os.name != "nt":  # where folders can't be opened
+        folder = os.open(what, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+
+
+def _leave_it_to_the_system(what: int | Path) -> None:
+    pass
+
+
 def _move(source: Path, target: Path) -> None:
     try:
         os.replace(source, target)
     except PermissionError:
         if not target.is_file():  # Windows refuses where the target is being read: it is there already, then
             raise
+
+
+def _is_index(entry: os.DirEntry[str]) -> bool:
+    return entry.name == "index.json" and entry.is_file(follow_symlinks=False)
 
 
 def _on_disk(segment: str) -> str:
@@ -494,10 +560,3 @@ def _tag_of(ref_name: str) -> Tag | None:
         return Tag.parse(ref_name.rpartition(":")[2])
     except TagInvalid:
         return None
-
-
-def _write_all(file: BinaryIO, data: bytes | memoryview) -> None:
-    """Write `data` to an unbuffered file, which may take it in pieces."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]

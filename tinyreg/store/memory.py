@@ -8,7 +8,7 @@ from threading import Lock
 from typing import BinaryIO, Protocol
 from uuid import uuid4
 
-from ..content import Content, FileSlice, OpenFile
+from ..content import Content, FileSlice, OpenFile, write_all
 from ..errors import BlobUnknown, ManifestUnknown, NameUnknown
 from ..manifest import Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
@@ -180,19 +180,20 @@ class MemoryUpload:
 
     def write(self, data: bytes | memoryview) -> None:
         if self._file is None and self.size + len(data) >= self._store.spill:
-            self._file = tempfile.TemporaryFile(prefix="tinyreg-")  # noqa: SIM115
-            self._file.write(self._memory)
+            # Unbuffered: where the disk is full, that is known now, and not when the file is closed.
+            self._file = tempfile.TemporaryFile(prefix="tinyreg-", buffering=0)  # noqa: SIM115
+            write_all(self._file, self._memory)
             self._memory = bytearray()
         if self._file is None:
             self._memory += data
         else:
-            self._file.write(data)
+            write_all(self._file, data)
         self._hash.update(data)
         self.size += len(data)
 
     def commit(self, digest: Digest) -> None:
-        content = self._content()
         try:
+            content = self._content()
             verify(digest, self._hash, content)
         finally:
             self.cancel()
@@ -208,5 +209,4 @@ class MemoryUpload:
         if self._file is None:
             return memoryview(self._memory).toreadonly()
         file, self._file = self._file, None
-        file.flush()
         return FileSlice(OpenFile(file), 0, self.size)
