@@ -4,7 +4,7 @@ import errno
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -12,7 +12,7 @@ from tinyreg.content import FileSlice
 from tinyreg.errors import BlobUnknown, DigestInvalid, ManifestUnknown
 from tinyreg.manifest import OCI_INDEX, Descriptor, Manifest
 from tinyreg.reference import Digest, Name, Tag
-from tinyreg.store import directory
+from tinyreg.store import directory, indexfile
 from tinyreg.store.directory import ALSO_A_BLOB, REF_NAME, DirectoryStore
 
 from . import APP, DATA, DIGEST, OTHER, V1, V2, files, has_blob, image, index, push
@@ -50,6 +50,17 @@ def refuse(number: int) -> Any:
         raise OSError(number, os.strerror(number))
 
     return refused
+
+
+def full(write_at: Any) -> Any:
+    """A disk that takes a part of what is written, and has just room for what was there before."""
+
+    def write(file: BinaryIO, at: int, data: bytes) -> None:
+        write_at(file, at, data if data == b"]}" else data[: len(data) // 2])
+        if data != b"]}":
+            raise OSError(errno.ENOSPC, "disk full")
+
+    return write
 
 
 # What lies on disk (L1–L3)
@@ -351,15 +362,8 @@ def test_a_failing_save_leaves_the_index_as_it_was(
     if not first:
         store.put_manifest(APP, image("old", image().descriptor), [V1])
     before, asked = files(tmp_path), (store.tags(APP), list(store.referrers(APP, image().digest)))
-    replace = os.replace
-
-    def fail(source: Path, target: Path) -> None:
-        if target.name == "index.json":
-            raise OSError(errno.ENOSPC, "disk full")
-        replace(source, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", fail)
+        patch.setattr(indexfile, "write_at", full(indexfile.write_at))
         with pytest.raises(OSError, match="disk full"):
             store.put_manifest(APP, image("new", image().descriptor), [V1, V2])
         if not first:
@@ -376,14 +380,7 @@ def test_a_failing_save_leaves_the_index_as_it_was(
 
 def test_a_failing_save_takes_no_blob_away(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     push(store, data=image().data)
-    replace = os.replace
-
-    def fail(source: Path, target: Path) -> None:
-        if target.name == "index.json":
-            raise OSError(errno.ENOSPC, "disk full")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(indexfile, "write_at", full(indexfile.write_at))
     with pytest.raises(OSError, match="disk full"):
         store.put_manifest(APP, image(), [V1])
     assert bytes(store.blob(APP, image().digest)) == image().data

@@ -14,14 +14,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, BinaryIO, TypeVar
-from uuid import uuid4
 
 from ..content import Content, chunks, open_slice
 from ..errors import BlobUnknown, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
@@ -29,6 +28,7 @@ from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
 from . import page, verify
 from .index import Index
+from .indexfile import IndexFile, Signature, Whole, signature
 
 try:
     import fcntl
@@ -39,9 +39,13 @@ REF_NAME = "org.opencontainers.image.ref.name"
 ALSO_A_BLOB = "dev.tinyreg.also-a-blob"
 """On a manifest in index.json whose bytes were pushed as a blob as well: a layout's folder can't tell the two apart."""
 
+KEPT = 512
+"""Manifests that are kept in memory, too, those that were read last."""
+KEPT_BYTES = 16 * 1024
+"""Bytes that each of them may have."""
+
 _Read = TypeVar("_Read")
-_Signature = tuple[int, int, int]
-_UNREAD: _Signature = (-1, -1, -1)
+_UNREAD: Signature = (-1, -1, -1)
 
 _CLASHING = {"blobs", "index.json", "oci-layout", "con", "prn", "aux", "nul"} | {
     f"{device}{number}" for device in ("com", "lpt") for number in range(10)
@@ -54,9 +58,9 @@ class DirectoryStore:
     What a method has done is on disk when it returns, in the operating system's hands: it survives the end of the
     process, and of the machine only once the system has written it out. Existing layouts under `path` are served.
 
-    Two processes may open one folder. Blobs never disturb each other, and each process sees what the other has done
-    with its next request. Only two changes to the tags or manifests of *one* repository at the same moment can lose
-    one of the two: `index.json` is replaced whole, and the later replacement wins.
+    Two processes may open one folder: each sees what the other has done with its next request, and their changes to
+    one repository take turns. Only on Windows, which has no `flock`, can two changes to the tags or manifests of *one*
+    repository at the same moment lose one of the two.
 
     Raises OSError where the folder can't be read or made.
     """
@@ -64,7 +68,9 @@ class DirectoryStore:
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self._uploads = self.path / "_uploads"
+        self._uploads = str(self.path / "_uploads")
+        self.manifests: dict[tuple[Name, Digest], bytes] = {}
+        """Kept in memory: what a layout's index lists and a file of it held."""
         self._open: set[DirectoryUpload] = set()
         self._layouts: dict[Name, _Layout] = {}
         self._lock = Lock()
@@ -79,7 +85,7 @@ class DirectoryStore:
     def blob(self, name: Name, digest: Digest) -> Content:
         return self._read(name, digest, open_slice)
 
-    def _read(self, name: Name, digest: Digest, read: Callable[[Path], _Read]) -> _Read:
+    def _read(self, name: Name, digest: Digest, read: Callable[[str], _Read]) -> _Read:
         """What `read` makes of the blob's file. Raises BlobUnknown."""
         with suppress(FileNotFoundError, NameUnknown):
             layout = self._known(name)
@@ -105,7 +111,7 @@ class DirectoryStore:
     def mount(self, name: Name, digest: Digest, source: Name | None) -> None:
         for candidate in self.repositories() if source is None else [source]:
             layout = self._find(candidate)
-            if layout and layout.is_blob(digest) and layout.file(digest).is_file():
+            if layout and layout.has_blob(digest):
                 self._layout(name).take(digest, partial(self._link, layout.file(digest)))
                 return
         raise BlobUnknown(detail={"digest": digest})
@@ -118,7 +124,7 @@ class DirectoryStore:
     def manifest(self, name: Name, digest: Digest) -> Manifest:
         layout = self._known(name)
         descriptor = layout.index().known(digest)
-        manifest = layout.read(digest, descriptor.media_type)
+        manifest = layout.kept(digest, descriptor.media_type)
         if manifest is None:
             raise ManifestUnknown(f"manifest {digest} is gone from {name}'s folder", detail={"digest": digest})
         return manifest
@@ -153,6 +159,7 @@ class DirectoryStore:
             self._layout(name).erase()
         with self._lock:
             self._layouts.clear()
+            self.manifests.clear()
 
     def close(self) -> None:
         with self._lock:
@@ -160,25 +167,43 @@ class DirectoryStore:
         for upload in uploads:
             upload.cancel()
 
-    def new_file(self) -> tuple[Path, BinaryIO]:
+    def new_file(self) -> tuple[str, BinaryIO]:
         """A new file beside the repositories, claimed by this process, to be renamed or removed by the caller."""
-        self._uploads.mkdir(exist_ok=True)
-        path = self._uploads / uuid4().hex
-        file = open(path, "xb", buffering=0)  # noqa: SIM115
+        path = f"{self._uploads}/{os.urandom(16).hex()}"
+        try:
+            file = open(path, "xb", buffering=0)  # noqa: SIM115
+        except FileNotFoundError:
+            os.makedirs(self._uploads, exist_ok=True)
+            file = open(path, "xb", buffering=0)  # noqa: SIM115
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return path, file
 
-    def replace(self, target: Path, data: bytes) -> None:
-        """Let `target` hold `data`: what it held before, or all of it, never a part."""
+    def create(self, target: str, data: bytes) -> Signature:
+        """As `replace`, but what is there stays: another process may have made it at the same moment."""
+        return self.replace(target, data, self._link)
+
+    def replace(self, target: str, data: bytes, move: Callable[[str, str], None] = os.replace) -> Signature:
+        """Let `target` hold `data`: what it held before, or all of it, never a part. The signature of the new file."""
         path, file = self.new_file()
         try:
             with file:
                 _write_all(file, data)
-            os.replace(path, target)
+                written = signature(os.fstat(file.fileno()))
+            move(path, target)
         except BaseException:
-            path.unlink(missing_ok=True)
+            _unlink(path)
             raise
+        if move is not os.replace:
+            _unlink(path)
+        return written
+
+    def keep(self, name: Name, digest: Digest, data: bytes) -> None:
+        """Keep a manifest in memory, too, and the longest kept no longer."""
+        with self._lock:
+            self.manifests[name, digest] = data
+            if len(self.manifests) > KEPT:
+                del self.manifests[next(iter(self.manifests))]
 
     def forget(self, upload: DirectoryUpload) -> None:
         with self._lock:
@@ -193,8 +218,10 @@ class DirectoryStore:
 
     def _find(self, name: Name) -> _Layout | None:
         """The layout if there is one; names that clients make up leave nothing behind."""
-        layout = self._layouts.get(name) or _Layout(self, name)
-        return self._layout(name) if layout.exists() else None
+        layout = self._layouts.get(name)
+        if layout is None:
+            return self._layout(name) if _Layout(self, name).exists() else None
+        return layout if layout.known() else None
 
     def _known(self, name: Name) -> _Layout:
         layout = self._find(name)
@@ -211,7 +238,7 @@ class DirectoryStore:
         for name in names - {"index.json", "blobs", "_uploads"}:
             yield from self._walk(folder / name, f"{prefix}/{_name_of(name)}".lstrip("/"))
 
-    def _link(self, source: Path, target: Path) -> None:
+    def _link(self, source: str, target: str) -> None:
         try:
             os.link(source, target)
         except FileExistsError:
@@ -224,9 +251,9 @@ class DirectoryStore:
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left on its way in."""
-        if not self._uploads.is_dir():
+        if not os.path.isdir(self._uploads):
             return
-        for path in self._uploads.iterdir():
+        for path in Path(self._uploads).iterdir():
             try:
                 with open(path, "rb") as file:
                     if fcntl is not None:
@@ -245,7 +272,8 @@ class DirectoryUpload:
         self._store = store
         self._name = name
         self._path, self._file = store.new_file()
-        self.id = self._path.name
+        self._moved = False
+        self.id = self._path[-32:]
 
     def write(self, data: bytes | memoryview) -> None:
         _write_all(self._file, data)
@@ -264,10 +292,14 @@ class DirectoryUpload:
         """Rename what was written into the repository as the blob `digest`, checked by nobody."""
         self._file.close()
         self._store._layout(self._name).take(digest, partial(_move, self._path))
+        self._moved = True
 
     def cancel(self) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        if not self._moved:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+            self._moved = True
         self._store.forget(self)
 
 
@@ -278,100 +310,127 @@ class _Layout:
         self.lock = RLock()
         self._store = store
         self._name = name
-        self._folder = store.path.joinpath(*map(_on_disk, name.split("/")))
-        self._index_file = self._folder / "index.json"
+        self._folder = str(store.path.joinpath(*map(_on_disk, name.split("/"))))
+        self._file = IndexFile(f"{self._folder}/index.json", store.replace, _key)
         self._index = Index(name)
-        self._seen: _Signature | None = _UNREAD
+        self._seen: Signature | None = _UNREAD
         self._top: dict[str, Any] = {}
         self._has_referrers = False
 
     def exists(self) -> bool:
-        return self._index_file.is_file()
+        return self._file.signature() is not None
 
-    def file(self, digest: Digest) -> Path:
-        return self._folder / "blobs" / digest.algorithm / digest.encoded
+    def file(self, digest: Digest) -> str:
+        return f"{self._folder}/blobs/{digest.algorithm}/{digest.encoded}"
 
     def index(self) -> Index:
-        """What index.json says, read again if it has changed under us."""
-        if self._signature() != self._seen:
+        """What index.json says, read again if it has changed under us; nothing where there is none."""
+        if self._file.signature() != self._seen:
             with self.lock:  # nobody is between changing the index and saving it
-                signature = self._signature()
-                if signature != self._seen:
-                    self._index, self._top = self._load() if signature else (Index(self._name), {})
-                    self._seen, self._has_referrers = signature, False
+                found = self._file.signature()
+                if found != self._seen:
+                    self._load(found)
         return self._index
+
+    def known(self) -> Index | None:
+        """The index, with one look at the disk; None where there is no layout."""
+        index = self.index()
+        return None if self._seen is None else index
 
     @contextmanager
     def change(self) -> Iterator[Index]:
-        """The index, to be changed in the block and saved at its end; where that fails, it is as it was."""
-        with self.lock:
+        """The index, to be changed and saved in the block, by nobody else meanwhile; where that fails, as it was."""
+        with self.lock, self._file.locked():
             try:
                 yield self.index()
-                self._save()
             except BaseException:
                 self._seen = _UNREAD
                 raise
 
     def is_blob(self, digest: Digest) -> bool:
         """False for a manifest that was not pushed as a blob as well: it is no blob of the repository (SPEC C6)."""
-        manifest = self.index().manifests.get(digest)
-        return manifest is None or ALSO_A_BLOB in manifest.annotations
+        return _is_blob(self.index(), digest)
+
+    def has_blob(self, digest: Digest) -> bool:
+        return self.is_blob(digest) and os.path.isfile(self.file(digest))
 
     def read(self, digest: Digest, media_type: str) -> Manifest | None:
         """The manifest in the file, or None where it is not there."""
         try:
-            return Manifest(self.file(digest).read_bytes(), digest, media_type)
+            with open(self.file(digest), "rb", buffering=0) as file:
+                return Manifest(file.read(), digest, media_type)
         except FileNotFoundError:
             return None
 
-    def take(self, digest: Digest, move: Callable[[Path], None]) -> None:
+    def kept(self, digest: Digest, media_type: str) -> Manifest | None:
+        """What `read` gives, from memory where it has been read before."""
+        data = self._store.manifests.get((self._name, digest))
+        if data is not None:
+            return Manifest(data, digest, media_type)
+        manifest = self.read(digest, media_type)
+        if manifest is not None and manifest.size <= KEPT_BYTES:
+            self._store.keep(self._name, digest, manifest.data)
+        return manifest
+
+    def take(self, digest: Digest, move: Callable[[str], object]) -> None:
         """Let `move` bring the blob `digest` into place, and make the repository known."""
         with self.lock:
-            self._make(digest)
-            move(self.file(digest))
-            if not self.is_blob(digest):
+            if self.known() is None:
+                self._make(digest)
+            self._bring(digest, move)
+            if not _is_blob(self._index, digest):
                 with self.change() as index:
-                    _mark(index, digest, also_a_blob=True)
+                    self._mark(index, digest, also_a_blob=True)
 
     def put(self, manifest: Manifest, tags: Sequence[Tag], expected: Collection[Digest] | None) -> None:
+        digest = manifest.digest
         with self.lock:
             self.index().expect(tags, expected)
-            self._make(manifest.digest)
-            also_a_blob = self.is_blob(manifest.digest) and self.file(manifest.digest).is_file()
-            known = manifest.digest in self.index().manifests
-            self._store.replace(self.file(manifest.digest), manifest.data)
-            try:
-                with self.change() as index:
+            if self.known() is None:
+                self._make(digest)
+            with self.change() as index:
+                index.expect(tags, expected)
+                before = index.manifests.get(digest)
+                also_a_blob = _is_blob(index, digest) and os.path.isfile(self.file(digest))
+                self._bring(digest, lambda path: self._store.replace(path, manifest.data))
+                try:
+                    keys = [*tags, digest, *index.named(tags)]
                     index.add(manifest, tags)
-                    _mark(index, manifest.digest, also_a_blob=also_a_blob)
-            except BaseException:
-                if not known and not also_a_blob:  # else it would pass for a blob
-                    self.file(manifest.digest).unlink(missing_ok=True)
-                raise
+                    _mark(index, digest, also_a_blob=also_a_blob)
+                    if before != index.manifests[digest]:
+                        keys += index.tags_of(digest)
+                    self._save(keys)
+                except BaseException:
+                    if before is None and not also_a_blob:  # else it would pass for a blob
+                        _unlink(self.file(digest))
+                    raise
 
     def remove(self, digest: Digest) -> None:
-        with self.lock:
-            also_a_blob = self.is_blob(digest)
-            with self.change() as index:
-                index.remove(digest)
+        with self.change() as index:
+            also_a_blob = _is_blob(index, digest)
+            keys = [digest, *index.tags_of(digest)]
+            index.remove(digest)
+            self._save(keys)
+            self._store.manifests.pop((self._name, digest), None)
             if not also_a_blob:
-                self.file(digest).unlink(missing_ok=True)
+                _unlink(self.file(digest))
 
     def drop_blob(self, digest: Digest) -> bool:
         """Forget the blob; False where there is none."""
-        with self.lock:
-            if not self.is_blob(digest) or not self.file(digest).is_file():
+        with self.change() as index:
+            if not self.has_blob(digest):
                 return False
-            if digest in self.index().manifests:
-                with self.change() as index:
-                    _mark(index, digest, also_a_blob=False)
+            if digest in index.manifests:
+                self._mark(index, digest, also_a_blob=False)
             else:
-                self.file(digest).unlink()
+                os.unlink(self.file(digest))
             return True
 
     def untag(self, tag: Tag) -> None:
         with self.change() as index:
+            digest = index.resolve(tag)
             index.untag(tag)
+            self._save([tag, digest])
 
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         with self.lock:
@@ -385,52 +444,74 @@ class _Layout:
 
     def erase(self) -> None:
         with self.lock:
-            self._index_file.unlink(missing_ok=True)
-            (self._folder / "oci-layout").unlink(missing_ok=True)
-            shutil.rmtree(self._folder / "blobs", ignore_errors=True)
-            for folder in (self._folder, *self._folder.parents):
+            _unlink(self._file.path)
+            _unlink(f"{self._folder}/oci-layout")
+            shutil.rmtree(f"{self._folder}/blobs", ignore_errors=True)
+            for folder in (Path(self._folder), *Path(self._folder).parents):
                 if folder == self._store.path or any(folder.iterdir()):
                     return
                 folder.rmdir()
 
-    def _make(self, digest: Digest) -> None:
-        self.file(digest).parent.mkdir(parents=True, exist_ok=True)
-        if not self.exists():
-            self._store.replace(self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-            self._save()
-
-    def _save(self) -> None:
-        entries = [entry for descriptor in self._index.manifests.values() for entry in self._entries(descriptor)]
-        top = {"schemaVersion": 2, "mediaType": OCI_INDEX, **self._top, "manifests": entries}
-        self._store.replace(self._index_file, json.dumps(top, separators=(",", ":")).encode())
-        self._seen = self._signature()
-
-    def _signature(self) -> _Signature | None:
-        """What changes whenever index.json does; None where there is none."""
+    def _bring(self, digest: Digest, move: Callable[[str], object]) -> None:
+        """Let `move` bring something to where `digest` lies, whose folder it may be the first in."""
         try:
-            found = os.stat(self._index_file)
+            move(self.file(digest))
         except FileNotFoundError:
+            self._make(digest)
+            move(self.file(digest))
+
+    def _make(self, digest: Digest) -> None:
+        os.makedirs(os.path.dirname(self.file(digest)), exist_ok=True)
+        if self.known() is None:
+            self._store.replace(f"{self._folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            first = IndexFile(self._file.path, self._store.create, _key)
+            first.rewrite({"schemaVersion": 2, "mediaType": OCI_INDEX}, ())
+
+    def _mark(self, index: Index, digest: Digest, *, also_a_blob: bool) -> None:
+        _mark(index, digest, also_a_blob=also_a_blob)
+        self._save([digest, *index.tags_of(digest)])
+
+    def _save(self, keys: Iterable[str]) -> None:
+        """Let index.json say of each tag and digest in `keys` what the index says."""
+        self._seen = self._file.change({key: self._entry(key) for key in keys}, self._whole)
+
+    def _entry(self, key: str) -> bytes | None:
+        """What stands in index.json for a tag, or for a manifest that has none; None where nothing does."""
+        index, annotations = self._index, {}
+        if isinstance(key, Tag):
+            digest = next(iter(index.named([key])), None)
+            annotations = {REF_NAME: key}
+        else:
+            digest = None if index.is_tagged(Digest(key)) else Digest(key)
+        descriptor = None if digest is None else index.manifests.get(digest)
+        if descriptor is None:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def _entries(self, descriptor: Descriptor) -> Iterator[dict[str, Any]]:
         entry = descriptor.to_json()
-        tags = self._index.tags_of(descriptor.digest)
-        for tag in tags:
-            yield {**entry, "annotations": {**descriptor.annotations, REF_NAME: tag}}
-        if not tags:
-            yield entry
+        if annotations:
+            entry["annotations"] = {**descriptor.annotations, **annotations}
+        return json.dumps(entry, separators=(",", ":")).encode()
 
-    def _load(self) -> tuple[Index, dict[str, Any]]:
-        index = Index(self._name)
-        try:
-            top: dict[str, Any] = json.loads(self._index_file.read_bytes())
-            for entry in top.pop("manifests"):
-                self._enter(index, Descriptor.from_json(entry))
-        except (ValueError, AttributeError, KeyError, TypeError, ManifestInvalid) as error:
-            raise OSError(f"{self._index_file} is no image index: {error}") from error
-        self._descend(index)
-        return index, top
+    def _whole(self) -> Whole:
+        keys: list[str] = []
+        for digest in self._index.manifests:
+            keys += self._index.tags_of(digest) or [digest]
+        top = {"schemaVersion": 2, "mediaType": OCI_INDEX, **self._top}
+        return top, [(key, data) for key in keys if (data := self._entry(key))]
+
+    def _load(self, found: Signature | None) -> None:
+        """Read index.json, if there is one (`found`). Raises OSError where it is no image index."""
+        index, top = Index(self._name), dict[str, Any]()
+        if found is not None:
+            try:
+                top, entries, found = self._file.read()
+                for entry in entries:
+                    self._enter(index, Descriptor.from_json(entry))
+            except (ValueError, AttributeError, KeyError, TypeError, ManifestInvalid) as error:
+                raise OSError(f"{self._file.path} is no image index: {error}") from error
+            if self._descend(index):
+                self._file.forget()
+        self._index, self._top, self._has_referrers = index, top, False
+        self._seen = found
 
     def _enter(self, index: Index, descriptor: Descriptor) -> None:
         """Know a manifest that index.json lists, by its tag if it has one (SPEC L2)."""
@@ -440,18 +521,21 @@ class _Layout:
         if tag is not None:
             index.tag(tag, descriptor.digest)
 
-    def _descend(self, index: Index) -> None:
+    def _descend(self, index: Index) -> bool:
         """Know the manifests that other programs list in nested indexes only, as far as they are there (SPEC L3).
 
         What index.json itself says of a manifest goes first. Children of other types are blobs: caches list layers.
+        Whether there were any.
         """
-        found = list(index.manifests.values())
+        listed = list(index.manifests.values())
+        found = list(listed)
         for descriptor in found:  # which grows
             for child in self._children(descriptor):
                 known = child.media_type in IMAGE_TYPES | INDEX_TYPES
-                if known and child.digest not in index.manifests and self.file(child.digest).is_file():
+                if known and child.digest not in index.manifests and os.path.isfile(self.file(child.digest)):
                     index.manifests[child.digest] = Descriptor(child.media_type, child.digest, child.size)
                     found.append(child)
+        return len(found) > len(listed)
 
     def _children(self, descriptor: Descriptor) -> Sequence[Descriptor]:
         if descriptor.media_type not in INDEX_TYPES:
@@ -472,11 +556,27 @@ def _mark(index: Index, digest: Digest, *, also_a_blob: bool) -> None:
     index.manifests[digest] = replace(descriptor, annotations=annotations)
 
 
-def _move(source: Path, target: Path) -> None:
+def _is_blob(index: Index, digest: Digest) -> bool:
+    manifest = index.manifests.get(digest)
+    return manifest is None or ALSO_A_BLOB in manifest.annotations
+
+
+def _key(entry: Any) -> str:
+    """What an entry of index.json is known by: its tag, or its digest where it has none."""
+    descriptor = Descriptor.from_json(entry)
+    return _tag_of(descriptor.annotations.get(REF_NAME, "")) or descriptor.digest
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _move(source: str, target: str) -> None:
     try:
         os.replace(source, target)
     except PermissionError:
-        if not target.is_file():  # Windows refuses where the target is being read: it is there already, then
+        if not os.path.isfile(target):  # Windows refuses where the target is being read: it is there already, then
             raise
 
 
