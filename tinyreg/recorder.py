@@ -64,6 +64,7 @@ class Requests(Sequence[Exchange]):
     def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
         self._kept: deque[Exchange] = deque(exchanges, KEPT)
         self._changed = Condition()
+        self._waiting = 0
         self.dropped = 0
         self.listeners: list[Callable[[Exchange], None]] = []
         """Called with every exchange, in the thread that answered it."""
@@ -73,7 +74,8 @@ class Requests(Sequence[Exchange]):
         with self._changed:
             self.dropped += len(self._kept) == KEPT
             self._kept.append(exchange)
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
         for listener in self.listeners:
             listener(exchange)
 
@@ -117,7 +119,11 @@ class Requests(Sequence[Exchange]):
                     raise TimeoutError(
                         f"{len(found)} of {count} such requests after {timeout:g} s; answered were\n{self.table()}"
                     )
-                self._changed.wait(left)
+                self._waiting += 1
+                try:
+                    self._changed.wait(left)
+                finally:
+                    self._waiting -= 1
 
     def table(self, last: int = 30) -> str:
         """The `last` ones, one a line, with what acted on them."""
@@ -185,24 +191,25 @@ class Recorder:
 
 
 def _exchange(request: Request, response: Response) -> Exchange:
-    target = Target.cut(request.path)
+    kind, repository, reference = Target.cut(request.path)
+    headers = request.headers
     return Exchange(
-        method=request.method,
-        path=request.path,
-        query=request.query,
-        kind=target.kind,
-        repository=target.name,
-        reference=target.reference,
-        status=response.status,
-        headers=_masked(request.headers),
-        response_headers=response.headers,
-        user=request.user,
-        granted=request.granted,
-        client=request.headers.get("user-agent", ""),
-        received=0,
-        sent=0,
-        seconds=0.0,
-        fault=request.fault,
+        request.method,
+        request.path,
+        request.query,
+        kind,
+        repository,
+        reference,
+        response.status,
+        _masked(headers),
+        response.headers,
+        request.user,
+        request.granted,
+        headers.get("user-agent", ""),
+        0,
+        0,
+        0.0,
+        request.fault,
     )
 
 
