@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -154,13 +155,13 @@ def _crane_on_disk(program: str) -> Registry:
     return Registry("crane --disk", command)
 
 
-def _docker(program: str) -> Registry:
+def _docker(name: str, program: str) -> Registry:
     def command(port: int, folder: Path) -> Sequence[str]:
         config = folder / "config.yml"
         config.write_text(_DOCKER_CONFIG.format(folder=folder / "data", address=f"{_LOOPBACK}:{port}"))
         return [program, "serve", str(config)]
 
-    return Registry("docker-registry", command)
+    return Registry(name, command)
 
 
 def _null(port: int, _: Path) -> Sequence[str]:
@@ -169,7 +170,13 @@ def _null(port: int, _: Path) -> Sequence[str]:
 
 OURS = {"memory": False, "directory": True}
 """tinyreg over each of its stores; whether it is on disk."""
-_OTHERS = (("crane", _crane), ("crane", _crane_on_disk), ("docker-registry", _docker))
+_OTHERS = (
+    ("crane", _crane),
+    ("crane", _crane_on_disk),
+    ("docker-registry", partial(_docker, "docker-registry")),
+    ("registry", partial(_docker, "distribution")),
+)
+"""A program, and what makes a registry of it; `registry` is what distribution's third version calls itself."""
 _DOCKER_CONFIG = """\
 version: 0.1
 log:
