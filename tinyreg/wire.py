@@ -37,6 +37,9 @@ LINGER_SECONDS = 2.0
 ONE_SEND = 64 * 1024
 """An answer's body up to so many bytes leaves together with its head."""
 
+_AT_ONCE = 1024 * 1024
+"""Bytes in memory that are given to the system at once: each time it takes the interpreter's lock back."""
+
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
@@ -607,6 +610,9 @@ def _parts(content: Content, *, sendfile: bool) -> Iterator[Content]:
         # The tail apart: what is done before an answer's last bytes leave is then done before they can arrive.
         yield content[:-1]
         yield bytes(content[-1:])
+    elif isinstance(content, memoryview):
+        for at in range(0, len(content), _AT_ONCE):
+            yield content[at : at + _AT_ONCE]
     else:
         yield from chunks(content)
 
