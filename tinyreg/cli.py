@@ -8,7 +8,6 @@ import signal
 import sys
 import threading
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 
 from . import __version__
 from .recorder import Exchange
@@ -71,7 +70,8 @@ def _serve(registry: Registry, ready_file: str | None) -> None:
         signal.signal(number, lambda *_: stop.set())
     with registry:
         if ready_file:
-            Path(ready_file).write_text(f"{registry.url}\n")
+            with open(ready_file, "w") as file:
+                file.write(f"{registry.url}\n")
         print(f"tinyreg ready at {registry.url}", flush=True)
         while not stop.wait(_TICK):
             pass

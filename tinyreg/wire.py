@@ -14,7 +14,6 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
-from email.utils import formatdate
 from functools import lru_cache
 from http import HTTPStatus
 from socketserver import BaseRequestHandler
@@ -651,6 +650,8 @@ def _status_line(status: int) -> str:
 _STATUS_LINES = {status: _status_line(status) for status in _REASONS}
 
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _now: tuple[int, str] = (0, "")
 
 
@@ -659,5 +660,7 @@ def _date() -> str:
     global _now
     second = int(time.time())
     if _now[0] != second:
-        _now = (second, f"Date: {formatdate(second, usegmt=True)}\r\n")
+        year, month, day, hour, minute, past, weekday, *_ = time.gmtime(second)
+        clock = f"{hour:02}:{minute:02}:{past:02}"
+        _now = (second, f"Date: {_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year} {clock} GMT\r\n")
     return _now[1]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Collection, Sequence
 from mmap import ACCESS_READ, mmap
 from threading import Lock
 from typing import BinaryIO, Protocol
-from uuid import uuid4
 
 from ..content import Content
 from ..errors import BlobUnknown, ManifestUnknown, NameUnknown
@@ -172,7 +171,7 @@ class MemoryUpload:
     """An upload that grows in one block of memory, until it is large enough for a temporary file."""
 
     def __init__(self, store: Keeper, name: Name, algorithm: str) -> None:
-        self.id = uuid4().hex
+        self.id = os.urandom(16).hex()
         self.size = 0
         self._store = store
         self._name = name
@@ -182,6 +181,8 @@ class MemoryUpload:
 
     def write(self, data: bytes | memoryview) -> None:
         if self._file is None and self.size + len(data) >= self._store.spill:
+            import tempfile  # seldom needed, and it brings much
+
             self._file = tempfile.TemporaryFile(prefix="tinyreg-")  # noqa: SIM115
             self._file.write(self._memory)
             self._memory = bytearray()
