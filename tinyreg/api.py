@@ -155,18 +155,20 @@ class Api:
 
     def get_blob(self, request: Request, route: Route) -> Response:
         """end-2: the blob, or the parts of it that a Range asks for (SPEC C6, C7)."""
-        repository = self._repository(route)
-        size = repository.blob_size(route.digest)
-        headers = Headers([("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes")])
-        headers.update(_identity(route.digest))
-        if _unchanged(request, route.digest):
-            return Response(304, headers)
-        if request.method == "HEAD":
-            headers["Content-Length"] = str(size)
-            return Response(200, headers)
-        content = repository.pull_blob(route.digest)
-        if request.headers.get("if-range", _quoted(route.digest)) == _quoted(route.digest):
-            spans = parse_range(request.headers.get("range"), len(content))
+        repository, digest = self._repository(route), route.digest
+        headers = Headers(
+            [("Content-Type", "application/octet-stream"), ("Accept-Ranges", "bytes"), *_identity(digest)]
+        )
+        if request.method == "HEAD" or "if-none-match" in request.headers:
+            size = repository.blob_size(digest)
+            if _unchanged(request, digest):
+                return Response(304, headers)
+            if request.method == "HEAD":
+                headers["Content-Length"] = str(size)
+                return Response(200, headers)
+        content, wanted = repository.pull_blob(digest), request.headers.get("range")
+        if wanted is not None and request.headers.get("if-range", _quoted(digest)) == _quoted(digest):
+            spans = parse_range(wanted, len(content))
             if spans:
                 return _partial(content, spans, headers)
         return Response(200, headers, content)

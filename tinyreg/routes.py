@@ -94,17 +94,16 @@ class Route(NamedTuple):
         """The path that `parse` makes this Route of."""
         if self.kind in _FIXED:
             return _FIXED[self.kind]
-        return (
-            f"/v2/{self.name}/"
-            + {
-                "tags": "tags/list",
-                "manifest": f"manifests/{self.reference}",
-                "blob": f"blobs/{self.reference}",
-                "referrers": f"referrers/{self.reference}",
-                "uploads": "blobs/uploads/",
-                "upload": f"blobs/uploads/{quote(self.session, safe='')}",
-            }[self.kind]
-        )
+        last = quote(self.session, safe="") if self.kind == "upload" else self.reference
+        return f"/v2/{self.name}/{_WITHIN[self.kind].format(last)}"
 
 
+_WITHIN = {
+    "tags": "tags/list",
+    "manifest": "manifests/{}",
+    "blob": "blobs/{}",
+    "referrers": "referrers/{}",
+    "uploads": "blobs/uploads/",
+    "upload": "blobs/uploads/{}",
+}
 _FIXED = {"base": "/v2/", "catalog": "/v2/_catalog", "token": "/token"}

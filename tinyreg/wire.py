@@ -388,8 +388,13 @@ class Body:
         return size
 
 
+_FRAMING = frozenset({"content-length", "transfer-encoding", "expect"})
+
+
 def frame(request: Request, stream: Stream, proceed: Callable[[], None]) -> Body:
     """The body that follows the request's head (RFC 9112 §6.3). Raises ProtocolError."""
+    if _FRAMING.isdisjoint(request.headers._fields):
+        return Body()
     length = request.headers.get("content-length")
     coding = request.headers.get("transfer-encoding")
     expect = request.headers.get("expect")
@@ -589,8 +594,8 @@ def _wants_more(request: Request) -> bool:
 
 def _pieces(head: bytes, body: Content | Iterable[Content], *, sendfile: bool) -> Iterable[Content]:
     """An answer in the pieces it is sent in: what is small together with the head, a large file by itself."""
-    if isinstance(body, bytes) and len(body) <= ONE_SEND:
-        return (head + body,)
+    if isinstance(body, (bytes, memoryview)) and len(body) <= ONE_SEND:
+        return (b"".join((head, body)),)
     if not isinstance(body, (bytes, memoryview, FileSlice)):
         return _streamed(head, body, sendfile=sendfile)
     if len(body) <= ONE_SEND:
