@@ -88,8 +88,8 @@ class DirectoryStore:
     def _read(self, name: Name, digest: Digest, read: Callable[[str], _Read]) -> _Read:
         """What `read` makes of the blob's file. Raises BlobUnknown."""
         with suppress(FileNotFoundError, NameUnknown):
-            layout = self._known(name)
-            if layout.is_blob(digest):
+            layout, index = self._known(name)
+            if _is_blob(index, digest):
                 return read(layout.file(digest))
         raise BlobUnknown(f"blob {digest} is not known in {name}", detail={"digest": digest})
 
@@ -122,8 +122,8 @@ class DirectoryStore:
             raise BlobUnknown(f"blob {digest} is not known in {name}", detail={"digest": digest})
 
     def manifest(self, name: Name, digest: Digest) -> Manifest:
-        layout = self._known(name)
-        descriptor = layout.index().known(digest)
+        layout, index = self._known(name)
+        descriptor = index.known(digest)
         manifest = layout.kept(digest, descriptor.media_type)
         if manifest is None:
             raise ManifestUnknown(f"manifest {digest} is gone from {name}'s folder", detail={"digest": digest})
@@ -135,18 +135,18 @@ class DirectoryStore:
         self._layout(name).put(manifest, tags, expected)
 
     def delete_manifest(self, name: Name, digest: Digest) -> None:
-        self._known(name).remove(digest)
+        self._known(name)[0].remove(digest)
 
     def resolve(self, name: Name, tag: Tag) -> Digest:
-        return self._known(name).index().resolve(tag)
+        return self._known(name)[1].resolve(tag)
 
     def tags(self, name: Name, after: str = "", limit: int | None = None) -> list[Tag]:
-        layout = self._known(name)
+        layout, index = self._known(name)
         with layout.lock:
-            return layout.index().tags(after, limit)
+            return index.tags(after, limit)
 
     def delete_tag(self, name: Name, tag: Tag) -> None:
-        self._known(name).untag(tag)
+        self._known(name)[0].untag(tag)
 
     def referrers(self, name: Name, digest: Digest) -> Sequence[Descriptor]:
         layout = self._find(name)
@@ -223,11 +223,13 @@ class DirectoryStore:
             return self._layout(name) if _Layout(self, name).exists() else None
         return layout if layout.known() else None
 
-    def _known(self, name: Name) -> _Layout:
-        layout = self._find(name)
-        if layout is None:
+    def _known(self, name: Name) -> tuple[_Layout, Index]:
+        """The layout and what it has, with one look at the disk. Raises NameUnknown."""
+        layout = self._layouts.get(name) or self._find(name)
+        index = layout.known() if layout else None
+        if layout is None or index is None:
             raise NameUnknown(f"repository {name} is not known", detail={"name": name})
-        return layout
+        return layout, index
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[Name]:
         with os.scandir(folder) as entries:
