@@ -174,12 +174,14 @@ class Recorder:
         """The inner Handler's answer; it is in `requests` before its last byte has left."""
         began = time.perf_counter()
         response = self.inner(request)
+        # Not the response itself: it holds `done`, and each request would leave a cycle to the garbage collector.
+        status, headers = response.status, response.headers
         exchange: Exchange | None = None
 
         def done(received: int, sent: int) -> None:
             nonlocal exchange
             if exchange is None:
-                exchange = _exchange(request, response)
+                exchange = _exchange(request, status, headers)
                 exchange.received, exchange.sent = received, sent
                 exchange.seconds = time.perf_counter() - began
                 self.requests.add(exchange)
@@ -190,7 +192,7 @@ class Recorder:
         return response
 
 
-def _exchange(request: Request, response: Response) -> Exchange:
+def _exchange(request: Request, status: int, response_headers: Headers) -> Exchange:
     kind, repository, reference = Target.cut(request.path)
     headers = request.headers
     return Exchange(
@@ -200,9 +202,9 @@ def _exchange(request: Request, response: Response) -> Exchange:
         kind,
         repository,
         reference,
-        response.status,
+        status,
         _masked(headers),
-        response.headers,
+        response_headers,
         request.user,
         request.granted,
         headers.get("user-agent", ""),
