@@ -387,8 +387,8 @@ class _Layout:
     def put(self, manifest: Manifest, tags: Sequence[Tag], expected: Collection[Digest] | None) -> None:
         digest = manifest.digest
         with self.lock:
-            self.index().expect(tags, expected)
             if self.known() is None:
+                self._index.expect(tags, expected)  # what is refused makes no repository known
                 self._make(digest)
             with self.change() as index:
                 index.expect(tags, expected)
