@@ -320,6 +320,46 @@ def test_what_one_process_changes_the_other_sees_with_its_next_call(store: Direc
     assert other.tags(APP) == [V2]
 
 
+def test_a_manifest_kept_in_memory_is_gone_when_another_process_deletes_it(
+    store: DirectoryStore, tmp_path: Path
+) -> None:
+    store.put_manifest(APP, image(), [V1])
+    assert store.manifest(APP, image().digest).data == image().data
+    assert store.manifests == {(APP, image().digest): image().data}
+    DirectoryStore(tmp_path).delete_manifest(APP, image().digest)
+    with pytest.raises(ManifestUnknown):
+        store.manifest(APP, image().digest)
+
+
+def test_only_so_many_small_manifests_are_kept_in_memory(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "KEPT", 2)
+    monkeypatch.setattr(directory, "KEPT_BYTES", len(image("x" * 100).data))
+    pushed = [image(note) for note in ("x" * 101, "a", "b", "c")]
+    for manifest in pushed:
+        store.put_manifest(APP, manifest)
+        assert store.manifest(APP, manifest.digest).data == manifest.data
+    assert list(store.manifests) == [(APP, each.digest) for each in pushed[2:]]
+
+
+def test_a_repository_made_by_two_processes_at_once_keeps_what_the_faster_one_has_put_there(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = directory._Layout._make
+
+    def late(self: Any, digest: Digest) -> None:
+        monkeypatch.undo()
+        DirectoryStore(tmp_path).put_manifest(APP, image("faster"), [V1])
+        self.known = lambda: None  # it had looked before
+        made(self, digest)
+        del self.known
+
+    monkeypatch.setattr(directory._Layout, "_make", late)
+    store.put_manifest(APP, image("slower"), [V2])
+    assert store.tags(APP) == [V1, V2]
+
+
 def test_a_folder_removed_behind_our_back_is_an_unknown_blob(store: DirectoryStore, tmp_path: Path) -> None:
     push(store)
     blob_file(tmp_path, DIGEST).unlink()
