@@ -97,7 +97,7 @@ class Api:
 
     def base(self, request: Request, route: Route) -> Response:
         """end-1: whether this is a registry."""
-        return answer({})
+        return Response(200, Headers([("Content-Type", "application/json"), API_VERSION]), b"{}")
 
     def catalog(self, request: Request, route: Route) -> Response:
         """`_catalog`: which repositories there are (SPEC F6)."""
