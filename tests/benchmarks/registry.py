@@ -20,7 +20,7 @@ from .connection import Address, Connection, Refused
 from .request import BASE, get
 
 ROOT = Path(__file__).resolve().parents[2]
-NULL = "null"
+NULL, BARE = "null", "bare"
 
 _LOOPBACK = "127.0.0.1"
 _READY_TIMEOUT = 20.0
@@ -69,8 +69,8 @@ class Registry:
 
     @property
     def is_null(self) -> bool:
-        """Whether it is the null server, which shows what the drivers could do."""
-        return self.name == NULL
+        """Whether it is a null server, which shows what the drivers, or a server in Python, could do."""
+        return self.name in (NULL, BARE)
 
     @contextmanager
     def running(self) -> Iterator[Running]:
@@ -133,7 +133,8 @@ def found() -> list[Registry]:
     """Ours, those of others that are installed, and the null server."""
     path = os.pathsep.join([_GO_BIN, os.environ.get("PATH", os.defpath)])
     others = [maker(program) for name, maker in _OTHERS if (program := shutil.which(name, path=path))]
-    return [*(Registry(name, _tinyreg(on_disk)) for name, on_disk in OURS.items()), *others, Registry(NULL, _null)]
+    ours = [Registry(name, _tinyreg(on_disk)) for name, on_disk in OURS.items()]
+    return [*ours, *others, Registry(NULL, _null()), Registry(BARE, _null("threads"))]
 
 
 def _tinyreg(on_disk: bool) -> Callable[[int, Path], Sequence[str]]:
@@ -164,8 +165,8 @@ def _docker(name: str, program: str) -> Registry:
     return Registry(name, command)
 
 
-def _null(port: int, _: Path) -> Sequence[str]:
-    return [sys.executable, "-m", "tests.benchmarks.null", str(port)]
+def _null(*how: str) -> Callable[[int, Path], Sequence[str]]:
+    return lambda port, _: [sys.executable, "-m", "tests.benchmarks.null", str(port), *how]
 
 
 OURS = {"memory": False, "directory": True}
