@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -246,9 +245,11 @@ class DirectoryStore:
         except FileExistsError:
             pass
         except OSError:  # a file system without links, or a limit on them
+            from shutil import copyfileobj  # seldom needed, and it brings every compression
+
             path, file = self.new_file()
             with file, open(source, "rb") as original:
-                shutil.copyfileobj(original, file)
+                copyfileobj(original, file)
             _move(path, target)
 
     def _sweep(self) -> None:
@@ -445,10 +446,12 @@ class _Layout:
             return index.referrers(digest)
 
     def erase(self) -> None:
+        from shutil import rmtree
+
         with self.lock:
             _unlink(self._file.path)
             _unlink(f"{self._folder}/oci-layout")
-            shutil.rmtree(f"{self._folder}/blobs", ignore_errors=True)
+            rmtree(f"{self._folder}/blobs", ignore_errors=True)
             for folder in (Path(self._folder), *Path(self._folder).parents):
                 if folder == self._store.path or any(folder.iterdir()):
                     return
