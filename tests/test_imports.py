@@ -30,7 +30,8 @@ ARROWS: dict[str, set[str]] = {
     "store.checked": {"errors", "manifest", "reference", "store"},
     "store.limited": {"errors", "reference", "store"},
     "store.memory": {"content", "errors", "manifest", "reference", "store", "store.index"},
-    "store.directory": {"content", "errors", "manifest", "reference", "store", "store.index"},
+    "store.directory": {"content", "errors", "manifest", "reference", "store", "store.index", "store.indexfile"},
+    "store.indexfile": {"content"},
     "layer": set(),
     "image": {"", "layer", "manifest", "reference"},
     "layout": {"content", "errors", "manifest", "reference"},
@@ -179,3 +180,21 @@ def test_the_plugin_imports_the_server_only_when_a_fixture_is_used() -> None:
     code = "import sys, conftest_plugin; print(sorted(name for name in sys.modules if name.startswith('tinyreg')))"
     out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert out.stdout == "[]\n"
+
+
+def test_a_registry_that_starts_imports_nothing_large_that_it_does_not_need() -> None:
+    code = (
+        "import sys, tinyreg.cli\n"
+        "with tinyreg.Registry(): pass\n"
+        "print(sorted({'http.server', 'email', 'ssl', '_hashlib', 'tarfile', 'tempfile', 'uuid', 'http.client'}\n"
+        "             & sys.modules.keys()), sorted(set(sys.modules) & {'json', 'tinyreg.layer', 'tinyreg.auth'}))"
+    )
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert out.stdout == "[] ['json']\n"  # json, to show that what is imported is seen
+
+
+def test_what_comes_through_the_door_later_is_there_all_the_same() -> None:
+    code = "import tinyreg\nprint(all(getattr(tinyreg, name).__name__ == name for name in tinyreg.__all__))\ntinyreg.No"
+    out = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert out.stdout == "True\n"
+    assert out.stderr.endswith("AttributeError: module 'tinyreg' has no attribute 'No'\n")

@@ -37,6 +37,27 @@ def exchange(path: str = "/v2/a/manifests/1", method: str = "GET", status: int =
     return replace(requests[0], seconds=0.0015)
 
 
+class Answer(Headers):
+    """Header fields that can be watched."""
+
+
+def test_an_answer_that_is_forgotten_leaves_nothing_to_the_garbage_collector() -> None:
+    requests = Requests()
+    answers = [Answer()]
+    ref = weakref.ref(answers[0])
+    gc.disable()
+    try:
+        response = Recorder(lambda _: Response(200, answers.pop()), requests)(Request("GET", "/v2/"))
+        assert response.done is not None
+        response.done(10, 20)
+        del response
+        assert ref() is not None  # in the log
+        requests.clear()
+        assert ref() is None
+    finally:
+        gc.enable()
+
+
 class Recorded:
     """A server whose requests are recorded."""
 

@@ -8,6 +8,7 @@ import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -938,3 +939,17 @@ def test_a_handler_that_waits_sees_the_server_stop(serve: Serve, dial: Dial) -> 
     assert entered.wait(5)
     server.stop()
     assert server.connections == {}
+
+
+@pytest.mark.parametrize("second", [0, 951_782_400, 1_000_000_000, 1_764_057_600, 4_102_444_799])
+def test_the_date_is_the_one_that_the_mail_package_writes(monkeypatch: pytest.MonkeyPatch, second: int) -> None:
+    monkeypatch.setattr("time.time", lambda: second + 0.9)
+    assert wire._date() == f"Date: {formatdate(second, usegmt=True)}\r\n"
+
+
+def test_fields_that_were_parsed_before_belong_to_each_request_alone() -> None:
+    first, second = (wire.parse_head(b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: 1") for _ in range(2))
+    first.headers["X-A"] = "2"
+    del first.headers["Host"]
+    assert list(second.headers.items()) == [("Host", "a"), ("X-A", "1")]
+    assert wire.parse_head(b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: 1").headers["x-a"] == "1"

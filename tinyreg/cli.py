@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 from collections.abc import Sequence
-from pathlib import Path
 
 from .errors import RegistryError
 from .options import keywords, parse
@@ -60,7 +59,8 @@ def _serve(registry: Registry, ready_file: str | None) -> None:
         if registry.ca_file:  # stdout has one line, for those who wait for it
             print(f"tinyreg CA file: {registry.ca_file}", file=sys.stderr, flush=True)
         if ready_file:
-            Path(ready_file).write_text(f"{registry.url}\n")
+            with open(ready_file, "w") as file:
+                file.write(f"{registry.url}\n")
         print(f"tinyreg ready at {registry.url}", flush=True)
         while not stop.wait(_TICK):
             pass

@@ -83,7 +83,7 @@ _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
 
 def open_slice(path: str | os.PathLike[str]) -> FileSlice:
     """The file at `path`, whole. Raises OSError; FileNotFoundError for a symbolic link and for what is no file."""
-    opened = OpenFile(open(path, "rb", buffering=0, opener=_open_plain))  # noqa: SIM115
+    opened = OpenFile(open(path, "rb", buffering=0, opener=open_plain))  # noqa: SIM115
     return FileSlice(opened, 0, _plain(os.fstat(opened.fileno()), path).st_size)
 
 
@@ -101,7 +101,8 @@ def is_file(path: str | os.PathLike[str]) -> bool:
     return True
 
 
-def _open_plain(path: str, flags: int) -> int:
+def open_plain(path: str, flags: int) -> int:
+    """An opener for `open`, that follows no symbolic link and waits for no pipe. Raises FileNotFoundError for those."""
     if not hasattr(os, "O_NOFOLLOW") and os.path.islink(path):  # Windows
         raise FileNotFoundError(errno.ENOENT, "not a regular file", path)
     try:

@@ -6,7 +6,6 @@ have one. A fault stands between the client and the registry: it can lose an ans
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -14,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from threading import Condition, Lock
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 from .content import CHUNK, Content, FileSlice
@@ -23,6 +22,9 @@ from .refusal import refusal
 from .routes import Target
 from .selector import Selector
 from .wire import Abort, Disconnected, Handler, Headers, Request, Response
+
+if TYPE_CHECKING:
+    import random
 
 GARBAGE = b"\x00\x01tinyreg: this is no HTTP\r\n\xff\xfe\r\n"
 _LOOK = 0.05
@@ -107,6 +109,8 @@ class Fault:
         self._changed = Condition()
         self._released = False
         self._arrived = 0
+        import random  # which brings OpenSSL: not before there is a fault
+
         self.random = random.Random(limits.seed)  # noqa: S311 - repeatable is what is wanted
 
     def __str__(self) -> str:

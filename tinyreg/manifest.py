@@ -119,7 +119,7 @@ class Manifest:
     def json(self) -> dict[str, Any]:
         """The JSON object it is. Raises ManifestInvalid."""
         try:
-            value = json.loads(self.data.decode(), parse_constant=_no_constant)
+            value = _decoder.decode(self.data.decode())
         except (ValueError, RecursionError) as error:
             raise ManifestInvalid(f"not JSON: {error or type(error).__name__}") from None
         table: dict[str, Any] = _as(dict, value, "a manifest")
@@ -232,4 +232,5 @@ def _no_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")
 
 
+_decoder = json.JSONDecoder(parse_constant=_no_constant)
 _JSON_NAMES = {dict: "an object", list: "a list", str: "a string", int: "a whole number"}

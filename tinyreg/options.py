@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import __version__
-from .auth import Authorizer, Basic, ReadOnly, Token
+
+if TYPE_CHECKING:
+    from .auth import Authorizer
 
 PORT = 5000
 """The port container registries are found at."""
@@ -113,8 +115,13 @@ def _wrong(options: argparse.Namespace) -> str | None:
 
 
 def _auth(options: argparse.Namespace) -> Authorizer | None:
+    users = dict(each.split(":", 1) for each in options.auth) or options.htpasswd
+    if not users and not options.read_only:
+        return None
+    from .auth import Basic, ReadOnly, Token  # seldom asked for, and it brings OpenSSL
+
     auth: Authorizer | None = None
-    if users := dict(each.split(":", 1) for each in options.auth) or options.htpasswd:
+    if users:
         kind = Token if options.token else Basic
         auth = kind(users, anonymous=options.anonymous or "")
     return ReadOnly(auth) if options.read_only else auth

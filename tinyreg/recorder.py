@@ -71,6 +71,7 @@ class Requests(Sequence[Exchange]):
         self._kept: deque[Exchange] = deque(exchanges)
         self._bytes = 0
         self._changed = Condition()
+        self._waiting = 0
         self.dropped = 0
         self.listeners: list[Callable[[Exchange], None]] = []
         """Called with every exchange, in the thread that answered it."""
@@ -83,7 +84,8 @@ class Requests(Sequence[Exchange]):
             while len(self._kept) > KEPT or self._bytes > KEPT_BYTES:
                 self._bytes -= self._kept.popleft().head_size
                 self.dropped += 1
-            self._changed.notify_all()
+            if self._waiting:
+                self._changed.notify_all()
         for listener in self.listeners:
             listener(exchange)
 
@@ -127,7 +129,11 @@ class Requests(Sequence[Exchange]):
                     raise TimeoutError(
                         f"{len(found)} of {count} such requests after {timeout:g} s; answered were\n{self.table()}"
                     )
-                self._changed.wait(left)
+                self._waiting += 1
+                try:
+                    self._changed.wait(left)
+                finally:
+                    self._waiting -= 1
 
     def table(self, last: int = 30) -> str:
         """The `last` ones, one a line, with what acted on them."""
@@ -178,43 +184,47 @@ class Recorder:
         """The inner Handler's answer; it is in `requests` before its last byte has left."""
         began = time.perf_counter()
         response = self.inner(request)
-        # Not the response itself: it would hold `done`, and that it; and an answer's body, maybe a file, until the
-        # next collection of garbage.
-        exchange, added = _exchange(request, response), False
+        # Not the response itself: it holds `done`, and each request would leave a cycle, and an answer's body, maybe a
+        # file, to the garbage collector.
+        status, headers = response.status, response.headers
+        exchange: Exchange | None = None
 
         def done(received: int, sent: int) -> None:
-            nonlocal added
-            exchange.received, exchange.sent = received, sent
-            if not added:
-                added = True
+            nonlocal exchange
+            if exchange is None:
+                exchange = _exchange(request, status, headers)
+                exchange.received, exchange.sent = received, sent
                 exchange.seconds = time.perf_counter() - began
                 self.requests.add(exchange)
+            else:
+                exchange.received, exchange.sent = received, sent
 
         response.done = done
         return response
 
 
-def _exchange(request: Request, response: Response) -> Exchange:
-    target = Target.cut(request.path)
+def _exchange(request: Request, status: int, response_headers: Headers) -> Exchange:
+    kind, repository, reference = Target.cut(request.path)
+    headers = request.headers
     return Exchange(
-        method=request.method,
-        path=request.path,
-        query=mask.parameters(request.query) if request.query else request.query,
-        kind=target.kind,
-        repository=target.name,
-        reference=target.reference,
-        status=response.status,
-        headers=_masked(request.headers),
-        response_headers=response.headers,
-        user=request.user,
-        asked=request.asked,
-        granted=request.granted,
-        client=request.headers.get("user-agent", ""),
-        received=0,
-        sent=0,
-        seconds=0.0,
-        fault=request.fault,
-        head_size=request.head_size,
+        request.method,
+        request.path,
+        mask.parameters(request.query) if request.query else request.query,
+        kind,
+        repository,
+        reference,
+        status,
+        _masked(headers),
+        response_headers,
+        request.user,
+        request.asked,
+        request.granted,
+        headers.get("user-agent", ""),
+        0,
+        0,
+        0.0,
+        request.fault,
+        request.head_size,
     )
 
 

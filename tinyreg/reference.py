@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import TYPE_CHECKING
 
@@ -112,4 +111,6 @@ def hasher(algorithm: str, data: bytes | memoryview = b"") -> _Hash:
     """A hash that computes digests under `algorithm`, fed with `data`. Raises DigestInvalid for an unknown one."""
     if algorithm not in _ENCODED:
         raise DigestInvalid(f"unsupported digest algorithm {_shown(algorithm)}: sha256 and sha512 are known")
+    import hashlib  # which brings OpenSSL: not before something is hashed
+
     return hashlib.new(algorithm, data, usedforsecurity=False)

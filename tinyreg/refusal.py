@@ -21,4 +21,7 @@ def refusal(error: RegistryError) -> Response:
 def answer(value: Any, headers: Mapping[str, str] | None = None, status: int = 200) -> Response:
     """`value` as a JSON answer; exactly `application/json`, or docker drops an error's message (SPEC B3)."""
     fields = Headers([("Content-Type", "application/json"), API_VERSION, *(headers or {}).items()])
-    return Response(status, fields, json.dumps(value, separators=(",", ":")).encode())
+    return Response(status, fields, _encode(value).encode())
+
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode

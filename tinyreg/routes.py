@@ -6,8 +6,8 @@ Paths are cut from the right: a repository's name may have any number of segment
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal, get_args
+from functools import lru_cache
+from typing import Literal, NamedTuple, get_args
 from urllib.parse import quote
 
 from .errors import NotFound
@@ -17,8 +17,7 @@ Kind = Literal["base", "catalog", "tags", "manifest", "blob", "uploads", "upload
 KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """A path cut into its parts, nothing of it looked at: what faults and the log go by."""
 
     kind: Kind
@@ -26,6 +25,7 @@ class Target:
     reference: str = ""
 
     @classmethod
+    @lru_cache(maxsize=256)  # who faults, answers and writes down one request: each asks
     def cut(cls, path: str) -> Target:
         """The parts of a path, percent-decoded; every path has some."""
         if path in ("/v2/", "/v2", "/"):
@@ -56,8 +56,7 @@ _SUFFIXES: tuple[tuple[str, Kind], ...] = (
 NO_NAME, NO_REFERENCE = Name(""), Tag("")
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """An endpoint and what it is about, each part parsed; `session` is an upload's id."""
 
     kind: Kind
@@ -95,17 +94,16 @@ class Route:
         """The path that `parse` makes this Route of."""
         if self.kind in _FIXED:
             return _FIXED[self.kind]
-        return (
-            f"/v2/{self.name}/"
-            + {
-                "tags": "tags/list",
-                "manifest": f"manifests/{self.reference}",
-                "blob": f"blobs/{self.reference}",
-                "referrers": f"referrers/{self.reference}",
-                "uploads": "blobs/uploads/",
-                "upload": f"blobs/uploads/{quote(self.session, safe='')}",
-            }[self.kind]
-        )
+        last = quote(self.session, safe="") if self.kind == "upload" else self.reference
+        return f"/v2/{self.name}/{_WITHIN[self.kind].format(last)}"
 
 
+_WITHIN = {
+    "tags": "tags/list",
+    "manifest": "manifests/{}",
+    "blob": "blobs/{}",
+    "referrers": "referrers/{}",
+    "uploads": "blobs/uploads/",
+    "upload": "blobs/uploads/{}",
+}
 _FIXED = {"base": "/v2/", "catalog": "/v2/_catalog", "token": "/token"}

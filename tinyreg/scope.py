@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from .routes import Route
 
@@ -16,8 +17,7 @@ _ORDER = ("pull", "push", "delete", "*")
 EVERYTHING = frozenset({"pull", "push", "delete", "*"})
 
 
-@dataclass(frozen=True)
-class Scope:
+class Scope(NamedTuple):
     """Actions (`pull`, `push`, `delete`, `*`) on a named thing of a type: `repository:team/app:pull,push`."""
 
     type: str
@@ -49,6 +49,7 @@ class Scope:
 _ACTIONS = {"GET": "pull", "HEAD": "pull", "DELETE": "delete"}
 
 
+@lru_cache(maxsize=256)
 def needed(method: str, route: Route) -> Scope | None:
     """What a request needs; None for the base, which needs nothing but somebody."""
     if route.kind == "base":

@@ -1,4 +1,4 @@
-"""A ThreadingHTTPServer that listens at once and stops at once; what is said on its connections is `wire`'s."""
+"""A server that listens at once and stops at once, a thread a connection; what is said there is `wire`'s."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import socketserver
 import time
 from collections import deque
 from contextlib import suppress
-from http.server import ThreadingHTTPServer
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ class StopTimeout(RuntimeError):
     """A request was still being answered when `stop` gave up; the message names it."""
 
 
-class Server(ThreadingHTTPServer):
+class Server(socketserver.TCPServer):
     """Listens on `host`:`port` (0: a free one) from the constructor on, and serves from `start` to `stop`.
 
     A client may be silent, or take nothing, for `timeout` seconds; a TLS handshake may take as long. Where `limit`
@@ -78,9 +77,10 @@ class Server(ThreadingHTTPServer):
         super().__init__((host, port), Connection)
 
     def server_bind(self) -> None:
-        """Bind without `HTTPServer`'s reverse look-up of the host's name, which may take seconds."""
-        socketserver.TCPServer.server_bind(self)
-        self.server_name, self.server_port = self.server_address[:2]  # type: ignore[assignment]
+        """Bind, without the reverse look-up of the host's name that `http.server` does, which may take seconds."""
+        super().server_bind()
+        host, self.server_port = self.server_address[:2]
+        self.server_name = str(host)
 
     def start(self) -> None:
         """Serve, in threads of our own."""
@@ -178,7 +178,7 @@ class Server(ThreadingHTTPServer):
         try:
             self.socket.shutdown(socket.SHUT_RDWR)
         except OSError:
-            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(self.server_name), str(self.server_name))  # noqa: S104
+            host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.server_name, self.server_name)  # noqa: S104
             socket.create_connection((host, self.server_port), timeout=1).close()
 
     def _named(self, connection: socket.socket) -> str:

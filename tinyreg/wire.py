@@ -14,7 +14,7 @@ import struct
 import time
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
-from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from socketserver import BaseRequestHandler
 from typing import TYPE_CHECKING, Any
@@ -41,6 +41,9 @@ RATE = 1024
 """Bytes a second that a client has to send, or take, in the long run."""
 ONE_SEND = 64 * 1024
 """An answer's body up to so many bytes leaves together with its head."""
+
+_AT_ONCE = 1024 * 1024
+"""Bytes in memory that are given to the system at once: each time it takes the interpreter's lock back."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _TARGET = re.compile(r"[\x21-\x7e]+")
@@ -80,6 +83,9 @@ class Headers(MutableMapping[str, str]):
 
     def __delitem__(self, name: str) -> None:
         del self._fields[name.lower()]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and name.lower() in self._fields
 
     def __iter__(self) -> Iterator[str]:
         return (name for name, _ in self._fields.values())
@@ -181,21 +187,33 @@ class Abort(Exception):
 
 def parse_head(head: bytes) -> Request:
     """The request that a head, without its empty line, asks. Raises ProtocolError."""
-    first, *lines = head.decode("latin-1").split("\r\n")
-    if len(lines) > FIELD_LIMIT:
+    line, _, block = head.partition(b"\r\n")
+    if block.count(b"\r\n") >= FIELD_LIMIT:
         raise ProtocolError(431, f"a request may have {FIELD_LIMIT} header fields")
-    method, path, query, target, version = _parse_line(first)
+    method, path, query, target, version = _parse_line(line.decode("latin-1"))
     headers = Headers()
-    for line in lines:
+    headers._fields = (_known_fields(block) if len(block) <= _KNOWN_BLOCK else _parse_fields(block)).copy()
+    if version == "HTTP/1.1" and "," in headers.get("host", ","):
+        raise ProtocolError(400, "exactly one Host header is needed")
+    return Request(method, path, query, headers, _NO_BODY, target, version)
+
+
+def _parse_fields(block: bytes) -> dict[str, tuple[str, str]]:
+    headers = Headers()
+    for line in block.decode("latin-1").split("\r\n") if block else ():
         name, colon, value = line.partition(":")
         value = value.strip(" \t")
         # Spaces before the colon and folded lines are how requests get smuggled (RFC 9112 §5.1, §5.2).
         if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ProtocolError(400, "malformed header field")
         headers.add(name, value)
-    if version == "HTTP/1.1" and "," in headers.get("host", ","):
-        raise ProtocolError(400, "exactly one Host header is needed")
-    return Request(method, path, query, headers, target=target, version=version)
+    return headers._fields
+
+
+_known_fields = lru_cache(maxsize=64)(_parse_fields)
+"""A client sends the same fields with one request after the other. What is malformed is not kept."""
+_KNOWN_BLOCK = 2048
+"""Bytes of the fields that are kept at most."""
 
 
 def _parse_line(line: str) -> tuple[str, str, Query, str, str]:
@@ -420,8 +438,13 @@ class Body:
         return size
 
 
+_FRAMING = frozenset({"content-length", "transfer-encoding", "expect"})
+
+
 def frame(request: Request, stream: Stream, proceed: Callable[[], None]) -> Body:
     """The body that follows the request's head (RFC 9112 §6.3). Raises ProtocolError."""
+    if _FRAMING.isdisjoint(request.headers._fields):
+        return Body()
     length = request.headers.get("content-length")
     coding = request.headers.get("transfer-encoding")
     expect = request.headers.get("expect")
@@ -441,6 +464,9 @@ def frame(request: Request, stream: Stream, proceed: Callable[[], None]) -> Body
     return Body(stream, int(length), wait)
 
 
+_NO_BODY = Body()
+
+
 class Connection(BaseRequestHandler):
     """One client's connection: requests in turn, until either side has enough."""
 
@@ -451,7 +477,8 @@ class Connection(BaseRequestHandler):
         """No Nagle: an answer is one send, and waiting for more costs 40 ms (DESIGN.md, "measured")."""
         self.request.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         set_timeout(self.request, self.server.timeout_seconds)
-        self.user = _shake_hands(self.request) if hasattr(self.request, "do_handshake") else None
+        self.secure = hasattr(self.request, "do_handshake")
+        self.user = _shake_hands(self.request) if self.secure else None
         self.stream = Stream(self.request)
         self.sent = 0
         self.patience = self.stream.patience
@@ -481,7 +508,7 @@ class Connection(BaseRequestHandler):
         self._received, self._sent = self.stream.received - len(head) - 4, self.sent
         self.current = request = parse_head(head)
         request.body = frame(request, self.stream, self._proceed)
-        request.peer, request.secure = self.client_address[0], hasattr(self.request, "do_handshake")
+        request.peer, request.secure = self.client_address[0], self.secure
         request.user, request.gone, request.head_size = self.user, self._gone, len(head)
         response = self.server.handler(request)
         keep = _wants_more(request) and not _too_much(request.body)
@@ -517,7 +544,7 @@ class Connection(BaseRequestHandler):
         head = b"" if response.raw else _head(response, size, request.version, keep)
         if not response.raw and (request.method == "HEAD" or response.status in (204, 304)):
             size, body = 0, b""
-        pieces = _pieces(head, body, sendfile=hasattr(os, "sendfile") and not request.secure)
+        pieces = _pieces(head, body, sendfile=not self.secure)
         left = len(head) + size
         for piece in pieces:
             left -= len(piece)
@@ -536,7 +563,7 @@ class Connection(BaseRequestHandler):
         if self.server.stopping:
             return True
         readable, _, _ = select.select([self.request], [], [], 0)
-        if hasattr(self.request, "do_handshake"):  # TLS has no peeking: what comes behind the request is its end
+        if self.secure:  # TLS has no peeking: what comes behind the request is its end
             return bool(readable) and self.current is not None and self.current.body.finished
         try:
             return bool(readable) and not self.request.recv(1, socket.MSG_PEEK)
@@ -616,28 +643,38 @@ def _shake_hands(sock: Any) -> str | None:
 
 def _wants_more(request: Request) -> bool:
     """Whether the client means to ask again on this connection."""
-    options = request.headers.get("connection", "").lower()
+    options = request.headers.get("connection")
+    if options is None:
+        return request.version != "HTTP/1.0"
+    options = options.lower()
     return "keep-alive" in options if request.version == "HTTP/1.0" else "close" not in options
 
 
-def _pieces(head: bytes, body: Content | Iterable[Content], *, sendfile: bool) -> Iterator[Content]:
+def _pieces(head: bytes, body: Content | Iterable[Content], *, sendfile: bool) -> Iterable[Content]:
     """An answer in the pieces it is sent in: what is small together with the head, a large file by itself."""
+    if isinstance(body, (bytes, memoryview)) and len(body) <= ONE_SEND:
+        return (b"".join((head, body)),)
     if not isinstance(body, (bytes, memoryview, FileSlice)):
-        yield head
-        for part in body:
-            yield from _parts(part, sendfile=sendfile)
-    elif len(body) <= ONE_SEND:
-        yield head + bytes(body)
-    else:
-        yield head
-        yield from _parts(body, sendfile=sendfile)
+        return _streamed(head, body, sendfile=sendfile)
+    if len(body) <= ONE_SEND:
+        return (head + bytes(body),)
+    return _streamed(head, (body,), sendfile=sendfile)
+
+
+def _streamed(head: bytes, body: Iterable[Content], *, sendfile: bool) -> Iterator[Content]:
+    yield head
+    for part in body:
+        yield from _parts(part, sendfile=sendfile)
 
 
 def _parts(content: Content, *, sendfile: bool) -> Iterator[Content]:
-    if sendfile and isinstance(content, FileSlice) and len(content) > ONE_SEND:
+    if sendfile and isinstance(content, FileSlice) and len(content) > ONE_SEND and hasattr(os, "sendfile"):
         # The tail apart: what is done before an answer's last bytes leave is then done before they can arrive.
         yield content[:-1]
         yield bytes(content[-1:])
+    elif isinstance(content, memoryview):
+        for at in range(0, len(content), _AT_ONCE):
+            yield content[at : at + _AT_ONCE]
     else:
         yield from chunks(content)
 
@@ -651,7 +688,7 @@ def _too_much(body: Body) -> bool:
 
 def _head(response: Response, size: int, version: str, keep: bool) -> bytes:
     status = response.status
-    fields = [f"HTTP/1.1 {status} {_reason(status)}\r\n", _date(), response.headers.lines()]
+    fields = [_STATUS_LINES.get(status) or _status_line(status), _date(), response.headers.lines()]
     if "content-length" not in response.headers and status not in (204, 304) and status >= 200:
         fields.append(f"Content-Length: {size}\r\n")
     if not keep:
@@ -669,6 +706,15 @@ def _reason(status: int) -> str:
     return _REASONS.get(status, "Unknown")
 
 
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {_reason(status)}\r\n"
+
+
+_STATUS_LINES = {status: _status_line(status) for status in _REASONS}
+
+
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _now: tuple[int, str] = (0, "")
 
 
@@ -677,5 +723,7 @@ def _date() -> str:
     global _now
     second = int(time.time())
     if _now[0] != second:
-        _now = (second, f"Date: {formatdate(second, usegmt=True)}\r\n")
+        year, month, day, hour, minute, past, weekday, *_ = time.gmtime(second)
+        clock = f"{hour:02}:{minute:02}:{past:02}"
+        _now = (second, f"Date: {_DAYS[weekday]}, {day:02} {_MONTHS[month - 1]} {year} {clock} GMT\r\n")
     return _now[1]

@@ -11,6 +11,8 @@ Address = tuple[str, int]
 TIMEOUT = 60.0
 """Seconds that a server may be silent."""
 _BUFFER = 256 * 1024
+_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
+_LAST_CHUNK = b"\r\n0\r\n\r\n"
 _LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
 
 
@@ -53,9 +55,13 @@ class Connection:
             data += self._receive()
         if not data.startswith(status, len(b"HTTP/1.1 ")):
             raise Refused(data[:200].decode("latin-1"))
-        if not bodiless:
+        head = data[: end + 2]
+        if not bodiless and _CHUNKED.search(data, 0, end + 2):
+            while not data.endswith(_LAST_CHUNK):
+                data = data[-len(_LAST_CHUNK) :] + self._receive()
+        elif not bodiless:
             self._discard(_length(data, end) - (len(data) - end - 4))
-        return data[: end + 2]
+        return head
 
     def _receive(self) -> bytes:
         """What comes next; by way of a buffer, as `recv` would allocate one each time."""
@@ -73,7 +79,7 @@ class Connection:
 
 
 def _length(data: bytes, end: int) -> int:
-    """The body's bytes. An answer without a body may leave them out; a chunked one is no case for a benchmark."""
+    """The body's bytes. An answer without a body may leave them out."""
     match = _LENGTH.search(data, 0, end + 2)
     if match is None:
         if data.startswith((b"201", b"202", b"204"), len(b"HTTP/1.1 ")):

@@ -45,11 +45,14 @@ class Large:
 
     size: int
     digest: str
+    shift: int = 0
+    """Bytes that the piece is turned by."""
 
     @property
     def pieces(self) -> list[memoryview]:
         """Its bytes."""
-        view = memoryview(_filler())
+        filler = _filler()
+        view = memoryview(filler[self.shift :] + filler[: self.shift] if self.shift else filler)
         return [view[: min(_PIECE, self.size - at)] for at in range(0, self.size, _PIECE)]
 
 
@@ -65,6 +68,11 @@ def large(size: int) -> Large:
     for piece in Large(size, "").pieces:
         hasher.update(piece)
     return Large(size, f"sha256:{hasher.hexdigest()}")
+
+
+def small(number: int, size: int) -> Large:
+    """A blob of `size` bytes, at most 16 MiB, another one for each `number`."""
+    return Large(size, f"sha256:{sha256(Large(size, '', number).pieces[0]).hexdigest()}", number)
 
 
 def image(label: str) -> Image:

@@ -1,8 +1,11 @@
 """A server that keeps nothing and answers canned bytes, in a process for each connection: the driver's ceiling.
 
-It is `python -m tests.benchmarks.null PORT`: a loop of one `recv` and one `send` (`sendfile` for what is large) over
-blocking sockets that knows no more of HTTP than the end of a head and a body's length. It takes a head to come in one
-piece, as the drivers here send it.
+With `threads` behind the port it serves each connection in a thread of one process: what is left of that under an
+interpreter's lock, and so a ceiling for whatever is a server in Python with a thread a connection.
+
+It is `python -m tests.benchmarks.null PORT [threads]`: a loop of one `recv` and one `send` (`sendfile` for what is
+large) over blocking sockets that knows no more of HTTP than the end of a head and a body's length. It takes a head to
+come in one piece, as the drivers here send it.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import signal
 import socket
 import sys
 import tempfile
+from threading import Thread
 from typing import BinaryIO
 
 from .content import MIB, image
@@ -40,6 +44,9 @@ def main() -> None:
     with socket.create_server(("127.0.0.1", int(sys.argv[1])), backlog=128) as listener, _file() as file:
         while True:
             connection, _ = listener.accept()
+            if sys.argv[2:] == ["threads"]:
+                Thread(target=_serve, args=(connection, file), daemon=True).start()
+                continue
             if os.fork() == 0:
                 listener.close()
                 _serve(connection, file)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from .connection import Address, Connection, Refused
 from .request import BASE, get
 
 ROOT = Path(__file__).resolve().parents[2]
-NULL = "null"
+NULL, BARE = "null", "bare"
 
 _LOOPBACK = "127.0.0.1"
 _READY_TIMEOUT = 20.0
@@ -68,8 +69,8 @@ class Registry:
 
     @property
     def is_null(self) -> bool:
-        """Whether it is the null server, which shows what the drivers could do."""
-        return self.name == NULL
+        """Whether it is a null server, which shows what the drivers, or a server in Python, could do."""
+        return self.name in (NULL, BARE)
 
     @contextmanager
     def running(self) -> Iterator[Running]:
@@ -132,7 +133,8 @@ def found() -> list[Registry]:
     """Ours, those of others that are installed, and the null server."""
     path = os.pathsep.join([_GO_BIN, os.environ.get("PATH", os.defpath)])
     others = [maker(program) for name, maker in _OTHERS if (program := shutil.which(name, path=path))]
-    return [*(Registry(name, _tinyreg(on_disk)) for name, on_disk in OURS.items()), *others, Registry(NULL, _null)]
+    ours = [Registry(name, _tinyreg(on_disk)) for name, on_disk in OURS.items()]
+    return [*ours, *others, Registry(NULL, _null()), Registry(BARE, _null("threads"))]
 
 
 def _tinyreg(on_disk: bool) -> Callable[[int, Path], Sequence[str]]:
@@ -154,22 +156,28 @@ def _crane_on_disk(program: str) -> Registry:
     return Registry("crane --disk", command)
 
 
-def _docker(program: str) -> Registry:
+def _docker(name: str, program: str) -> Registry:
     def command(port: int, folder: Path) -> Sequence[str]:
         config = folder / "config.yml"
         config.write_text(_DOCKER_CONFIG.format(folder=folder / "data", address=f"{_LOOPBACK}:{port}"))
         return [program, "serve", str(config)]
 
-    return Registry("docker-registry", command)
+    return Registry(name, command)
 
 
-def _null(port: int, _: Path) -> Sequence[str]:
-    return [sys.executable, "-m", "tests.benchmarks.null", str(port)]
+def _null(*how: str) -> Callable[[int, Path], Sequence[str]]:
+    return lambda port, _: [sys.executable, "-m", "tests.benchmarks.null", str(port), *how]
 
 
 OURS = {"memory": False, "directory": True}
 """tinyreg over each of its stores; whether it is on disk."""
-_OTHERS = (("crane", _crane), ("crane", _crane_on_disk), ("docker-registry", _docker))
+_OTHERS = (
+    ("crane", _crane),
+    ("crane", _crane_on_disk),
+    ("docker-registry", partial(_docker, "docker-registry")),
+    ("registry", partial(_docker, "distribution")),
+)
+"""A program, and what makes a registry of it; `registry` is what distribution's third version calls itself."""
 _DOCKER_CONFIG = """\
 version: 0.1
 log:

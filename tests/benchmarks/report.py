@@ -17,6 +17,7 @@ NOTES = (
     "memory, directory: tinyreg over each store; /best: times as good as the best peer, above 1 is better",
     "driven through raw sockets in Python, one process a connection (c1: one, c8: eight), all cores kept awake",
     "null: canned bytes from a loop of recv and send in Python, one process a connection: the driver's ceiling",
+    "bare: the same in threads of one process: the ceiling of a server in Python with a thread a connection",
 )
 
 

@@ -56,12 +56,22 @@ def pull(name: str, tag: str, image: Image) -> Operation:
 def push(name: str, tag: str, image: Image) -> Operation:
     """HEAD, POST, PATCH and PUT every blob, PUT the manifest: what docker does for an image that is new."""
     blobs = [_push_blob(name, blob) for blob in image.blobs]
-    head = _head("PUT", manifest_path(name, tag), f"Content-Type: {MANIFEST_TYPE}", _length(len(image.manifest)))
-    manifest = head + image.manifest
+    manifest = put(name, tag, image)
 
     def operation(connection: Connection) -> None:
         for blob in blobs:
             blob(connection)
+        manifest(connection)
+
+    return operation
+
+
+def put(name: str, tag: str, image: Image) -> Operation:
+    """PUT the manifest of an image whose blobs are there."""
+    head = _head("PUT", manifest_path(name, tag), f"Content-Type: {MANIFEST_TYPE}", _length(len(image.manifest)))
+    manifest = head + image.manifest
+
+    def operation(connection: Connection) -> None:
         connection.ask(manifest)
 
     return operation

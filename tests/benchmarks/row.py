@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
@@ -14,6 +16,7 @@ from math import ceil
 import tinyreg
 
 from . import content, driver, request
+from .connection import Connection
 from .content import MIB
 from .registry import Registry, Running
 from .request import Operation
@@ -21,6 +24,19 @@ from .request import Operation
 CONNECTIONS = (1, 8)
 TAGS = 10
 """Images that are pushed to one repository before the next one's turn."""
+
+PAGE = 100
+TAGGED = (10, 5_000, 100_000)
+"""Tags in the repositories whose pages are asked for."""
+PUSHED = (10, 1_000, 10_000)
+"""Tags in the repositories that are pushed into."""
+COMPARED = 5_000
+"""The most tags that others are given."""
+PULLS = 4
+"""The large blob, so many times at once."""
+
+KEPT = 256
+"""MiB pushed in blobs that a store in memory keeps there."""
 
 _GETS = 10_000_000
 _PUSHES = 4_000  # more a second than any registry takes
@@ -37,10 +53,16 @@ class Scale:
     blob: int
     peak: int
     """The blob whose push is watched for memory; it and `blob` in MiB."""
+    share: int
+    """What the numbers of tags are divided by."""
+
+    def tags(self, count: int) -> int:
+        """So many tags at this scale."""
+        return max(10, count // self.share)
 
 
-FULL = Scale(seconds=0.5, starts=300, processes=3, blob=512, peak=1024)
-QUICK = Scale(seconds=0.2, starts=50, processes=2, blob=64, peak=128)
+FULL = Scale(seconds=0.5, starts=300, processes=3, blob=512, peak=1024, share=1)
+QUICK = Scale(seconds=0.2, starts=50, processes=2, blob=64, peak=128, share=10)
 
 
 @dataclass(frozen=True)
@@ -68,23 +90,48 @@ def rows(scale: Scale) -> list[Row]:
     """All of them."""
     blob, peak = f"{scale.blob} MiB blob", f"{scale.peak} MiB blob"
     return [
-        Row("start", (Figure("start", "Registry(): start, stop", "ms", True),), partial(_start, scale)),
-        Row("ready", (Figure("ready", "process until it answers", "ms", True),), partial(_ready, scale)),
+        Row("start", (Figure("start", "Registry(): start, answer, stop", "ms", True),), partial(_start, scale)),
+        Row(
+            "ready",
+            (
+                Figure("ready", "process until it answers", "ms", True),
+                Figure("pass", "the same for `python -c pass`", "ms", True),
+            ),
+            partial(_ready, scale),
+        ),
         Row("base", _by_connections("GET /v2/", "/s"), partial(_base, scale)),
         Row("manifest", _by_connections("GET a manifest", "/s"), partial(_manifest, scale)),
         Row("push", _by_connections("push an image", "/s"), partial(_push, scale)),
         Row("pull", _by_connections("pull an image", "/s"), partial(_pull, scale)),
         Row(
             "blob",
-            (Figure("push", f"push a {blob}", "MiB/s"), Figure("pull", f"pull a {blob}", "MiB/s")),
+            (
+                Figure("push", f"push a {blob}", "MiB/s"),
+                Figure("pull", f"pull a {blob}", "MiB/s"),
+                Figure("pulls", f"pull it, {PULLS} at once", "MiB/s"),
+            ),
             partial(_blob, scale),
         ),
-        Row("peak", (Figure("peak", f"peak memory, {peak}", "MiB", True),), partial(_peak, scale), once=True),
+        Row("tags", _by_tags(f"page of {PAGE}", scale, TAGGED), partial(_tags, scale), once=True),
+        Row("tagged", _by_tags("push an image", scale, PUSHED), partial(_tagged, scale), once=True),
+        Row(
+            "peak",
+            (
+                Figure("peak", f"peak memory, {peak}", "MiB", True),
+                Figure("kept", f"peak memory, {KEPT} MiB kept in it", "MiB", True),
+            ),
+            partial(_peak, scale),
+            once=True,
+        ),
     ]
 
 
 def _by_connections(title: str, unit: str) -> tuple[Figure, ...]:
     return tuple(Figure(f"c{number}", f"{title}, c{number}", unit) for number in CONNECTIONS)
+
+
+def _by_tags(title: str, scale: Scale, counts: Iterable[int]) -> tuple[Figure, ...]:
+    return tuple(Figure(f"t{count}", f"{title}, {scale.tags(count):,} tags", "/s") for count in counts)
 
 
 def _start(scale: Scale, registry: Registry) -> Mapping[str, float]:
@@ -96,9 +143,10 @@ def _start(scale: Scale, registry: Registry) -> Mapping[str, float]:
 
 
 def _start_and_stop(store: str | None) -> float:
+    ask = request.get(request.BASE)
     began = time.perf_counter()
-    with tinyreg.Registry(store):
-        pass
+    with tinyreg.Registry(store) as server, Connection(("127.0.0.1", server.port)) as connection:
+        ask(connection)
     return time.perf_counter() - began
 
 
@@ -111,7 +159,14 @@ def _ready(scale: Scale, registry: Registry) -> Mapping[str, float]:
             if server.ready is None:
                 return {}
             seconds.append(server.ready)
-    return {"ready": statistics.median(seconds) * 1000}
+    ready = {"ready": statistics.median(seconds) * 1000}
+    return {**ready, "pass": statistics.median(_pass() for _ in seconds) * 1000} if registry.is_tinyreg else ready
+
+
+def _pass() -> float:
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "pass"], check=True)
+    return time.perf_counter() - began
 
 
 def _base(scale: Scale, registry: Registry) -> Mapping[str, float]:
@@ -149,8 +204,56 @@ def _blob(scale: Scale, registry: Registry) -> Mapping[str, float]:
     blob, name = content.large(scale.blob * MIB), request.repository("large", scale.blob * MIB)
     pull = request.get(request.blob_path(name, blob.digest))
     with registry.running() as server:
-        figures = {"push": _once(server, request.push_large(name, blob)), "pull": _once(server, pull)}
+        figures = {
+            "push": _once(server, request.push_large(name, blob)),
+            "pull": _once(server, pull),
+            "pulls": driver.rate(server.address, lambda _: [pull], PULLS, _LONGEST),
+        }
     return {key: rate * scale.blob for key, rate in figures.items()}
+
+
+def _tags(scale: Scale, registry: Registry) -> Mapping[str, float]:
+    if registry.is_null:
+        return {}
+    found = {}
+    for count in _counts(TAGGED, registry):
+        with registry.running() as server:
+            name = _tagged_repository(server, scale.tags(count))
+            page = request.get(f"/v2/{name}/tags/list?n={PAGE}&last=t{5:06}")
+            found[f"t{count}"] = _repeated(server, page, 1, scale.seconds)
+    return found
+
+
+def _tagged(scale: Scale, registry: Registry) -> Mapping[str, float]:
+    if registry.is_null:
+        return {}
+    found = {}
+    for count in _counts(PUSHED, registry):
+        with registry.running() as server:
+            name = _tagged_repository(server, scale.tags(count))
+            found[f"t{count}"] = driver.rate(server.address, partial(_new_tags, name, scale), 1, scale.seconds)
+    return found
+
+
+def _new_tags(name: str, scale: Scale, _: int) -> Iterable[Operation]:
+    numbers = range(ceil(_PUSHES * scale.seconds))
+    return [request.push(name, f"new{number}", content.image(f"tagged/{number}")) for number in numbers]
+
+
+def _counts(counts: Iterable[int], registry: Registry) -> list[int]:
+    """Of others we ask no more than what is compared: pushing so many tags to some of them takes half an hour."""
+    return [count for count in counts if registry.is_tinyreg or count <= COMPARED]
+
+
+def _tagged_repository(server: Running, count: int) -> str:
+    """A repository in which one image has so many tags."""
+    name, image = request.repository("tagged"), content.image("tagged")
+    _once(server, request.push(name, f"t{0:06}", image))
+    names = [f"t{number:06}" for number in range(1, count)]
+    with Connection(server.address) as connection:
+        for tag in names:
+            request.put(name, tag, image)(connection)
+    return name
 
 
 def _peak(scale: Scale, registry: Registry) -> Mapping[str, float]:
@@ -162,7 +265,18 @@ def _peak(scale: Scale, registry: Registry) -> Mapping[str, float]:
             return {}
         _once(server, request.push_large(name, blob))
         peak = server.peak()
-    return {} if peak is None else {"peak": peak}
+    found = {} if peak is None else {"peak": peak}
+    return {**found, **_kept(registry)}
+
+
+def _kept(registry: Registry) -> Mapping[str, float]:
+    """The peak of a store in memory that is given blobs which it does not spill."""
+    with registry.running() as server:
+        name = request.repository("kept", 8 * MIB)
+        for number in range(KEPT // 8):
+            _once(server, request.push_large(name, content.small(number, 8 * MIB)))
+        peak = server.peak()
+    return {} if peak is None else {"kept": peak}
 
 
 def _gets(scale: Scale, server: Running, path: str) -> Mapping[str, float]:

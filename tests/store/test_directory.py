@@ -5,7 +5,7 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 
@@ -14,7 +14,7 @@ from tinyreg.content import FileSlice
 from tinyreg.errors import BlobUnknown, DigestInvalid, ManifestUnknown
 from tinyreg.manifest import OCI_INDEX, Descriptor, Manifest
 from tinyreg.reference import Digest, Name, Tag
-from tinyreg.store import directory
+from tinyreg.store import directory, indexfile
 from tinyreg.store.directory import ALSO_A_BLOB, REF_NAME, DirectoryStore
 
 from . import APP, DATA, DIGEST, OTHER, V1, V2, files, has_blob, image, index, push
@@ -52,6 +52,17 @@ def refuse(number: int) -> Any:
         raise OSError(number, os.strerror(number))
 
     return refused
+
+
+def full(write_at: Any) -> Any:
+    """A disk that takes a part of what is written, and has just room for what was there before."""
+
+    def write(file: BinaryIO, at: int, data: bytes) -> None:
+        write_at(file, at, data if data == b"]}" else data[: len(data) // 2])
+        if data != b"]}":
+            raise OSError(errno.ENOSPC, "disk full")
+
+    return write
 
 
 # What lies on disk (L1–L3)
@@ -311,6 +322,46 @@ def test_what_one_process_changes_the_other_sees_with_its_next_call(store: Direc
     assert other.tags(APP) == [V2]
 
 
+def test_a_manifest_kept_in_memory_is_gone_when_another_process_deletes_it(
+    store: DirectoryStore, tmp_path: Path
+) -> None:
+    store.put_manifest(APP, image(), [V1])
+    assert store.manifest(APP, image().digest).data == image().data
+    assert store.manifests == {(APP, image().digest): image().data}
+    DirectoryStore(tmp_path).delete_manifest(APP, image().digest)
+    with pytest.raises(ManifestUnknown):
+        store.manifest(APP, image().digest)
+
+
+def test_only_so_many_small_manifests_are_kept_in_memory(
+    store: DirectoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "KEPT", 2)
+    monkeypatch.setattr(directory, "KEPT_BYTES", len(image("x" * 100).data))
+    pushed = [image(note) for note in ("x" * 101, "a", "b", "c")]
+    for manifest in pushed:
+        store.put_manifest(APP, manifest)
+        assert store.manifest(APP, manifest.digest).data == manifest.data
+    assert list(store.manifests) == [(APP, each.digest) for each in pushed[2:]]
+
+
+def test_a_repository_made_by_two_processes_at_once_keeps_what_the_faster_one_has_put_there(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = directory._Layout._make
+
+    def late(self: Any, digest: Digest) -> None:
+        monkeypatch.undo()
+        DirectoryStore(tmp_path).put_manifest(APP, image("faster"), [V1])
+        self.known = lambda: None  # it had looked before
+        made(self, digest)
+        del self.known
+
+    monkeypatch.setattr(directory._Layout, "_make", late)
+    store.put_manifest(APP, image("slower"), [V2])
+    assert store.tags(APP) == [V1, V2]
+
+
 def test_a_folder_removed_behind_our_back_is_an_unknown_blob(store: DirectoryStore, tmp_path: Path) -> None:
     push(store)
     blob_file(tmp_path, DIGEST).unlink()
@@ -353,15 +404,8 @@ def test_a_failing_save_leaves_the_index_as_it_was(
     if not first:
         store.put_manifest(APP, image("old", image().descriptor), [V1])
     before, asked = files(tmp_path), (store.tags(APP), list(store.referrers(APP, image().digest)))
-    replace = os.replace
-
-    def fail(source: Path, target: Path) -> None:
-        if target.name == "index.json":
-            raise OSError(errno.ENOSPC, "disk full")
-        replace(source, target)
-
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", fail)
+        patch.setattr(indexfile, "write_at", full(indexfile.write_at))
         with pytest.raises(OSError, match="disk full"):
             store.put_manifest(APP, image("new", image().descriptor), [V1, V2])
         if not first:
@@ -378,14 +422,7 @@ def test_a_failing_save_leaves_the_index_as_it_was(
 
 def test_a_failing_save_takes_no_blob_away(store: DirectoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
     push(store, data=image().data)
-    replace = os.replace
-
-    def fail(source: Path, target: Path) -> None:
-        if target.name == "index.json":
-            raise OSError(errno.ENOSPC, "disk full")
-        replace(source, target)
-
-    monkeypatch.setattr(os, "replace", fail)
+    monkeypatch.setattr(indexfile, "write_at", full(indexfile.write_at))
     with pytest.raises(OSError, match="disk full"):
         store.put_manifest(APP, image(), [V1])
     assert bytes(store.blob(APP, image().digest)) == image().data
@@ -561,8 +598,8 @@ def test_a_mount_whose_source_is_deleted_meanwhile_is_blob_unknown_and_leaves_no
     push(store)
     link = os.link
 
-    def late(source: Path, target: Path) -> None:
-        source.unlink()
+    def late(source: str, target: str) -> None:
+        os.unlink(source)
         if not links:
             raise OSError(errno.EMLINK, "Too many links")
         link(source, target)
@@ -580,7 +617,7 @@ def test_where_folders_cannot_be_opened_fsync_is_about_files_alone(
     """As on Windows."""
     synced: list[int] = []
     monkeypatch.setattr(directory, "os", SimpleNamespace(name="nt", fsync=synced.append, open=refuse(errno.EACCES)))
-    directory._fsync(tmp_path)
+    directory._fsync(str(tmp_path))
     assert synced == []
     directory._fsync(5)
     assert synced == [5]

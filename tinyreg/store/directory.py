@@ -14,15 +14,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, BinaryIO, TypeVar
-from uuid import uuid4
 
 from ..content import Content, chunks, file_size, is_file, open_slice, write_all
 from ..errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
@@ -30,6 +28,7 @@ from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
 from . import page, verify
 from .index import Index
+from .indexfile import IndexFile, Signature, Whole, signature
 
 try:
     import fcntl
@@ -40,9 +39,13 @@ REF_NAME = "org.opencontainers.image.ref.name"
 ALSO_A_BLOB = "dev.tinyreg.also-a-blob"
 """On a manifest in index.json whose bytes were pushed as a blob as well: a layout's folder can't tell the two apart."""
 
+KEPT = 512
+"""Manifests that are kept in memory, too, those that were read last."""
+KEPT_BYTES = 16 * 1024
+"""Bytes that each of them may have."""
+
 _Read = TypeVar("_Read")
-_Signature = tuple[int, int, int]
-_UNREAD: _Signature = (-1, -1, -1)
+_UNREAD: Signature = (-1, -1, -1)
 
 _UPLOAD = re.compile("[0-9a-f]{32}")
 _CLASHING = {"blobs", "index.json", "oci-layout", "con", "prn", "aux", "nul"} | {
@@ -58,9 +61,9 @@ class DirectoryStore:
     when the method returns, file and folder, and survives a power cut; that costs a wait for the disk for each blob
     and manifest, some milliseconds. Existing layouts under `path` are served.
 
-    Two processes may open one folder. Blobs never disturb each other, and each process sees what the other has done
-    with its next request. Only two changes to the tags or manifests of *one* repository at the same moment can lose
-    one of the two: `index.json` is replaced whole, and the later replacement wins.
+    Two processes may open one folder: each sees what the other has done with its next request, and their changes to
+    one repository take turns. Only on Windows, which has no `flock`, can two changes to the tags or manifests of *one*
+    repository at the same moment lose one of the two.
 
     Symbolic links in the folder are not followed, neither to blobs nor to repositories: what they lead to is not this
     store's, and is not served (`path` itself may be one).
@@ -71,9 +74,11 @@ class DirectoryStore:
     def __init__(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.sync: Callable[[int | Path], None] = _fsync if fsync else _leave_it_to_the_system
+        self.sync: Callable[[int | str], None] = _fsync if fsync else _leave_it_to_the_system
         """Write an open file, or what stands in a folder, out to the disk."""
-        self._uploads = self.path / "_uploads"
+        self._uploads = str(self.path / "_uploads")
+        self.manifests: dict[tuple[Name, Digest], bytes] = {}
+        """Kept in memory: what a layout's index lists and a file of it held."""
         self._open: set[DirectoryUpload] = set()
         self._layouts: dict[Name, _Layout] = {}
         self._lock = Lock()
@@ -88,11 +93,11 @@ class DirectoryStore:
     def blob(self, name: Name, digest: Digest) -> Content:
         return self._read(name, digest, open_slice)
 
-    def _read(self, name: Name, digest: Digest, read: Callable[[Path], _Read]) -> _Read:
+    def _read(self, name: Name, digest: Digest, read: Callable[[str], _Read]) -> _Read:
         """What `read` makes of the blob's file. Raises BlobUnknown."""
         with suppress(FileNotFoundError, NameUnknown):
-            layout = self._known(name)
-            if layout.is_blob(digest):
+            layout, index = self._known(name)
+            if _is_blob(index, digest):
                 return read(layout.file(digest))
         raise BlobUnknown(f"blob {digest} is not known in {name}", detail={"digest": digest})
 
@@ -114,7 +119,7 @@ class DirectoryStore:
     def mount(self, name: Name, digest: Digest, source: Name | None) -> None:
         for candidate in self.repositories() if source is None else [source]:
             layout = self._find(candidate)
-            if layout and layout.is_blob(digest) and is_file(layout.file(digest)):
+            if layout and layout.has_blob(digest):
                 with suppress(FileNotFoundError):  # it has been deleted just now
                     self._layout(name).take(digest, partial(self._link, layout.file(digest)))
                     return
@@ -126,9 +131,9 @@ class DirectoryStore:
             raise BlobUnknown(f"blob {digest} is not known in {name}", detail={"digest": digest})
 
     def manifest(self, name: Name, digest: Digest) -> Manifest:
-        layout = self._known(name)
-        descriptor = layout.index().known(digest)
-        manifest = layout.read(digest, descriptor.media_type)
+        layout, index = self._known(name)
+        descriptor = index.known(digest)
+        manifest = layout.kept(digest, descriptor.media_type)
         if manifest is None:
             raise ManifestUnknown(f"manifest {digest} is gone from {name}'s folder", detail={"digest": digest})
         return manifest
@@ -139,18 +144,18 @@ class DirectoryStore:
         self._layout(name).put(manifest, tags, expected)
 
     def delete_manifest(self, name: Name, digest: Digest) -> None:
-        self._known(name).remove(digest)
+        self._known(name)[0].remove(digest)
 
     def resolve(self, name: Name, tag: Tag) -> Digest:
-        return self._known(name).index().resolve(tag)
+        return self._known(name)[1].resolve(tag)
 
     def tags(self, name: Name, after: str = "", limit: int | None = None) -> list[Tag]:
-        layout = self._known(name)
+        layout, index = self._known(name)
         with layout.lock:
-            return layout.index().tags(after, limit)
+            return index.tags(after, limit)
 
     def delete_tag(self, name: Name, tag: Tag) -> None:
-        self._known(name).untag(tag)
+        self._known(name)[0].untag(tag)
 
     def referrers(self, name: Name, digest: Digest) -> Sequence[Descriptor]:
         layout = self._find(name)
@@ -163,6 +168,7 @@ class DirectoryStore:
             self._layout(name).erase()
         with self._lock:
             self._layouts.clear()
+            self.manifests.clear()
 
     def close(self) -> None:
         with self._lock:
@@ -170,27 +176,45 @@ class DirectoryStore:
         for upload in uploads:
             upload.cancel()
 
-    def new_file(self) -> tuple[Path, BinaryIO]:
+    def new_file(self) -> tuple[str, BinaryIO]:
         """A new file beside the repositories, claimed by this process, to be renamed or removed by the caller."""
-        self._uploads.mkdir(exist_ok=True)
-        path = self._uploads / uuid4().hex
-        file = open(path, "xb", buffering=0)  # noqa: SIM115
+        path = f"{self._uploads}/{os.urandom(16).hex()}"
+        try:
+            file = open(path, "xb", buffering=0)  # noqa: SIM115
+        except FileNotFoundError:
+            os.makedirs(self._uploads, exist_ok=True)
+            file = open(path, "xb", buffering=0)  # noqa: SIM115
         if fcntl is not None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return path, file
 
-    def replace(self, target: Path, data: bytes) -> None:
-        """Let `target` hold `data`: what it held before, or all of it, never a part."""
+    def create(self, target: str, data: bytes) -> Signature:
+        """As `replace`, but what is there stays: another process may have made it at the same moment."""
+        return self.replace(target, data, self._link)
+
+    def replace(self, target: str, data: bytes, move: Callable[[str, str], None] | None = None) -> Signature:
+        """Let `target` hold `data`: what it held before, or all of it, never a part. The signature of the new file."""
         path, file = self.new_file()
         try:
             with file:
                 write_all(file, data)
                 self.sync(file.fileno())
-            os.replace(path, target)
-            self.sync(target.parent)
+                written = signature(os.fstat(file.fileno()))
+            (move or os.replace)(path, target)
+            self.sync(os.path.dirname(target))
         except BaseException:
-            path.unlink(missing_ok=True)
+            _unlink(path)
             raise
+        if move is not None:
+            _unlink(path)
+        return written
+
+    def keep(self, name: Name, digest: Digest, data: bytes) -> None:
+        """Keep a manifest in memory, too, and the longest kept no longer."""
+        with self._lock:
+            self.manifests[name, digest] = data
+            if len(self.manifests) > KEPT:
+                del self.manifests[next(iter(self.manifests))]
 
     def forget(self, upload: DirectoryUpload) -> None:
         with self._lock:
@@ -205,26 +229,31 @@ class DirectoryStore:
 
     def _find(self, name: Name) -> _Layout | None:
         """The layout if there is one; names that clients make up leave nothing behind."""
-        layout = self._layouts.get(name) or _Layout(self, name)
-        return self._layout(name) if layout.exists() else None
-
-    def _known(self, name: Name) -> _Layout:
-        layout = self._find(name)
+        layout = self._layouts.get(name)
         if layout is None:
+            return self._layout(name) if _Layout(self, name).exists() else None
+        return layout if layout.known() else None
+
+    def _known(self, name: Name) -> tuple[_Layout, Index]:
+        """The layout and what it has, with one look at the disk. Raises NameUnknown."""
+        layout = self._layouts.get(name) or self._find(name)
+        index = layout.known() if layout else None
+        if layout is None or index is None:
             raise NameUnknown(f"repository {name} is not known", detail={"name": name})
-        return layout
+        return layout, index
 
     def _walk(self, folder: Path, prefix: str) -> Iterator[Name]:
         with os.scandir(folder) as entries:
             names = {entry.name for entry in entries if entry.is_dir(follow_symlinks=False) or _is_index(entry)}
         if prefix and "index.json" in names:
             with suppress(NameInvalid):  # somebody's folder, which no client can ask for
-                if self._find(found := Name.parse(prefix)):
+                found = Name.parse(prefix)
+                if (self._layouts.get(found) or _Layout(self, found)).exists():
                     yield found
         for name in names - {"index.json", "blobs", "_uploads"}:
             yield from self._walk(folder / name, f"{prefix}/{_name_of(name)}".lstrip("/"))
 
-    def _link(self, source: Path, target: Path) -> None:
+    def _link(self, source: str, target: str) -> None:
         try:
             os.link(source, target)
         except FileExistsError:
@@ -234,24 +263,26 @@ class DirectoryStore:
         except OSError:  # a file system without links, or a limit on them
             self._copy(source, target)
 
-    def _copy(self, source: Path, target: Path) -> None:
+    def _copy(self, source: str, target: str) -> None:
+        from shutil import copyfileobj  # seldom needed, and it brings every compression
+
         path, file = self.new_file()
         try:
             with file, open(source, "rb") as original:
-                shutil.copyfileobj(original, file)
+                copyfileobj(original, file)
                 self.sync(file.fileno())
             _move(path, target)
         except BaseException:
-            path.unlink(missing_ok=True)
+            _unlink(path)
             raise
 
     def _sweep(self) -> None:
         """Remove what processes that were killed have left on its way in."""
-        if self._uploads.is_symlink():
+        if os.path.islink(self._uploads):
             raise OSError(f"{self._uploads} is a symbolic link: what is in there is not this store's")
-        if not self._uploads.is_dir():
+        if not os.path.isdir(self._uploads):
             return
-        for path in self._uploads.iterdir():
+        for path in Path(self._uploads).iterdir():
             if not _UPLOAD.fullmatch(path.name):
                 continue
             try:
@@ -272,7 +303,8 @@ class DirectoryUpload:
         self._store = store
         self._name = name
         self._path, self._file = store.new_file()
-        self.id = self._path.name
+        self._moved = False
+        self.id = self._path[-32:]
 
     def write(self, data: bytes | memoryview) -> None:
         write_all(self._file, data)
@@ -294,10 +326,14 @@ class DirectoryUpload:
             self._store.sync(self._file.fileno())
         self._file.close()
         self._store._layout(self._name).take(digest, partial(_move, self._path))
+        self._moved = True
 
     def cancel(self) -> None:
         self._file.close()
-        self._path.unlink(missing_ok=True)
+        if not self._moved:
+            with suppress(FileNotFoundError):
+                os.unlink(self._path)
+            self._moved = True
         self._store.forget(self)
 
 
@@ -308,54 +344,64 @@ class _Layout:
         self.lock = RLock()
         self._store = store
         self._name = name
-        self._folder = store.path.joinpath(*map(_on_disk, name.split("/")))
-        self._index_file = self._folder / "index.json"
+        self._folder = str(store.path.joinpath(*map(_on_disk, name.split("/"))))
+        self._file = IndexFile(f"{self._folder}/index.json", store.replace, _key, store.sync)
         self._index = Index(name)
-        self._seen: _Signature | None = _UNREAD
+        self._seen: Signature | None = _UNREAD
         self._top: dict[str, Any] = {}
         self._has_referrers = False
         self._own = False
 
     def exists(self) -> bool:
-        return is_file(self._index_file) and self.is_own()
+        return self._file.signature() is not None and self.is_own()
 
     def is_own(self) -> bool:
         """Whether no folder of it is a symbolic link, which might lead out of the store."""
         if not self._own:
-            folders = [self._folder, *self._folder.parents]
-            above = folders[: folders.index(self._store.path)]
-            inside = [self._folder / "blobs", *(self._folder / "blobs" / each for each in ("sha256", "sha512"))]
-            self._own = not any(each.is_symlink() for each in (*above, *inside))
+            inside = (f"{self._folder}/blobs", *(f"{self._folder}/blobs/{each}" for each in ("sha256", "sha512")))
+            self._own = not any(map(os.path.islink, (*self._above(), *inside)))
         return self._own
 
-    def file(self, digest: Digest) -> Path:
-        return self._folder / "blobs" / digest.algorithm / digest.encoded
+    def _above(self) -> Iterator[str]:
+        """Its folder, and those it is in, up to the store's own."""
+        folder = Path(self._folder)
+        while folder != self._store.path:
+            yield str(folder)
+            folder = folder.parent
+
+    def file(self, digest: Digest) -> str:
+        return f"{self._folder}/blobs/{digest.algorithm}/{digest.encoded}"
 
     def index(self) -> Index:
-        """What index.json says, read again if it has changed under us."""
-        if self._signature() != self._seen:
+        """What index.json says, read again if it has changed under us; nothing where there is none."""
+        if self._file.signature() != self._seen:
             with self.lock:  # nobody is between changing the index and saving it
-                signature = self._signature()
-                if signature != self._seen:
-                    self._index, self._top = self._load() if signature else (Index(self._name), {})
-                    self._seen, self._has_referrers = signature, False
+                found = self._file.signature()
+                if found != self._seen:
+                    self._load(found)
         return self._index
+
+    def known(self) -> Index | None:
+        """The index, with one look at the disk; None where there is no layout."""
+        index = self.index()
+        return index if self._seen is not None and self.is_own() else None
 
     @contextmanager
     def change(self) -> Iterator[Index]:
-        """The index, to be changed in the block and saved at its end; where that fails, it is as it was."""
-        with self.lock:
+        """The index, to be changed and saved in the block, by nobody else meanwhile; where that fails, as it was."""
+        with self.lock, self._file.locked():
             try:
                 yield self.index()
-                self._save()
             except BaseException:
                 self._seen = _UNREAD
                 raise
 
     def is_blob(self, digest: Digest) -> bool:
         """False for a manifest that was not pushed as a blob as well: it is no blob of the repository (SPEC C6)."""
-        manifest = self.index().manifests.get(digest)
-        return manifest is None or ALSO_A_BLOB in manifest.annotations
+        return _is_blob(self.index(), digest)
+
+    def has_blob(self, digest: Digest) -> bool:
+        return self.is_blob(digest) and is_file(self.file(digest))
 
     def read(self, digest: Digest, media_type: str) -> Manifest | None:
         """The manifest in the file, or None where it is not there."""
@@ -364,55 +410,76 @@ class _Layout:
         except FileNotFoundError:
             return None
 
-    def take(self, digest: Digest, move: Callable[[Path], None]) -> None:
+    def kept(self, digest: Digest, media_type: str) -> Manifest | None:
+        """What `read` gives, from memory where it has been read before."""
+        data = self._store.manifests.get((self._name, digest))
+        if data is not None:
+            return Manifest(data, digest, media_type)
+        manifest = self.read(digest, media_type)
+        if manifest is not None and manifest.size <= KEPT_BYTES:
+            self._store.keep(self._name, digest, manifest.data)
+        return manifest
+
+    def take(self, digest: Digest, move: Callable[[str], object]) -> None:
         """Let `move` bring the blob `digest` into place, and make the repository known."""
         with self.lock:
-            self._make(digest)
-            move(self.file(digest))
-            self._store.sync(self.file(digest).parent)
-            if not self.is_blob(digest):
+            if self.known() is None:
+                self._make(digest)
+            self._bring(digest, move)
+            self._store.sync(os.path.dirname(self.file(digest)))
+            if not _is_blob(self._index, digest):
                 with self.change() as index:
-                    _mark(index, digest, also_a_blob=True)
+                    self._mark(index, digest, also_a_blob=True)
 
     def put(self, manifest: Manifest, tags: Sequence[Tag], expected: Collection[Digest] | None) -> None:
+        digest = manifest.digest
         with self.lock:
-            self.index().expect(tags, expected)
-            self._make(manifest.digest)
-            also_a_blob = self.is_blob(manifest.digest) and is_file(self.file(manifest.digest))
-            known = manifest.digest in self.index().manifests
-            self._store.replace(self.file(manifest.digest), manifest.data)
-            try:
-                with self.change() as index:
+            if self.known() is None:
+                self._index.expect(tags, expected)  # what is refused makes no repository known
+                self._make(digest)
+            with self.change() as index:
+                index.expect(tags, expected)
+                before = index.manifests.get(digest)
+                also_a_blob = _is_blob(index, digest) and is_file(self.file(digest))
+                self._bring(digest, lambda path: self._store.replace(path, manifest.data))
+                try:
+                    keys = [*tags, digest, *index.named(tags)]
                     index.add(manifest, tags)
-                    _mark(index, manifest.digest, also_a_blob=also_a_blob)
-            except BaseException:
-                if not known and not also_a_blob:  # else it would pass for a blob
-                    self.file(manifest.digest).unlink(missing_ok=True)
-                raise
+                    _mark(index, digest, also_a_blob=also_a_blob)
+                    if before != index.manifests[digest]:
+                        keys += index.tags_of(digest)
+                    self._save(keys)
+                except BaseException:
+                    if before is None and not also_a_blob:  # else it would pass for a blob
+                        _unlink(self.file(digest))
+                    raise
 
     def remove(self, digest: Digest) -> None:
-        with self.lock:
-            also_a_blob = self.is_blob(digest)
-            with self.change() as index:
-                index.remove(digest)
+        with self.change() as index:
+            also_a_blob = _is_blob(index, digest)
+            keys = [digest, *index.tags_of(digest)]
+            index.remove(digest)
+            self._save(keys)
+            self._store.manifests.pop((self._name, digest), None)
             if not also_a_blob:
-                self.file(digest).unlink(missing_ok=True)
+                _unlink(self.file(digest))
 
     def drop_blob(self, digest: Digest) -> bool:
         """Forget the blob; False where there is none."""
-        with self.lock:
-            if not self.is_blob(digest) or not is_file(self.file(digest)):
+        with self.change() as index:
+            if not self.has_blob(digest):
                 return False
-            if digest in self.index().manifests:
-                with self.change() as index:
-                    _mark(index, digest, also_a_blob=False)
+            if digest in index.manifests:
+                self._mark(index, digest, also_a_blob=False)
             else:
-                self.file(digest).unlink()
+                os.unlink(self.file(digest))
             return True
 
     def untag(self, tag: Tag) -> None:
         with self.change() as index:
+            digest = index.resolve(tag)
             index.untag(tag)
+            self._save([tag, digest])
 
     def referrers(self, digest: Digest) -> Sequence[Descriptor]:
         with self.lock:
@@ -425,59 +492,82 @@ class _Layout:
             return index.referrers(digest)
 
     def erase(self) -> None:
+        from shutil import rmtree
+
         with self.lock:
-            self._index_file.unlink(missing_ok=True)
-            (self._folder / "oci-layout").unlink(missing_ok=True)
-            shutil.rmtree(self._folder / "blobs", ignore_errors=True)
-            for folder in (self._folder, *self._folder.parents):
+            _unlink(self._file.path)
+            _unlink(f"{self._folder}/oci-layout")
+            rmtree(f"{self._folder}/blobs", ignore_errors=True)
+            for folder in (Path(self._folder), *Path(self._folder).parents):
                 if folder == self._store.path or any(folder.iterdir()):
                     return
                 folder.rmdir()
 
+    def _bring(self, digest: Digest, move: Callable[[str], object]) -> None:
+        """Let `move` bring something to where `digest` lies, whose folder it may be the first in."""
+        try:
+            move(self.file(digest))
+        except FileNotFoundError:
+            self._make(digest)
+            move(self.file(digest))
+
     def _make(self, digest: Digest) -> None:
         if not self.is_own():
             raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
-        self.file(digest).parent.mkdir(parents=True, exist_ok=True)
-        if not self.exists():
-            for folder in (self.file(digest).parent, self._folder / "blobs", self._folder, *self._folder.parents):
-                self._store.sync(folder)
-                if folder == self._store.path:
-                    break
-            self._store.replace(self._folder / "oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
-            self._save()
+        folder = os.path.dirname(self.file(digest))
+        os.makedirs(folder, exist_ok=True)
+        if self.known() is None:
+            for each in (folder, f"{self._folder}/blobs", *self._above(), str(self._store.path)):
+                self._store.sync(each)
+            self._store.replace(f"{self._folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
+            first = IndexFile(self._file.path, self._store.create, _key, self._store.sync)
+            first.rewrite({"schemaVersion": 2, "mediaType": OCI_INDEX}, ())
 
-    def _save(self) -> None:
-        entries = [entry for descriptor in self._index.manifests.values() for entry in self._entries(descriptor)]
-        top = {"schemaVersion": 2, "mediaType": OCI_INDEX, **self._top, "manifests": entries}
-        self._store.replace(self._index_file, json.dumps(top, separators=(",", ":")).encode())
-        self._seen = self._signature()
+    def _mark(self, index: Index, digest: Digest, *, also_a_blob: bool) -> None:
+        _mark(index, digest, also_a_blob=also_a_blob)
+        self._save([digest, *index.tags_of(digest)])
 
-    def _signature(self) -> _Signature | None:
-        """What changes whenever index.json does; None where there is none."""
-        try:
-            found = os.stat(self._index_file)
-        except FileNotFoundError:
+    def _save(self, keys: Iterable[str]) -> None:
+        """Let index.json say of each tag and digest in `keys` what the index says."""
+        self._seen = self._file.change({key: self._entry(key) for key in keys}, self._whole)
+
+    def _entry(self, key: str) -> bytes | None:
+        """What stands in index.json for a tag, or for a manifest that has none; None where nothing does."""
+        index, annotations = self._index, {}
+        if isinstance(key, Tag):
+            digest = next(iter(index.named([key])), None)
+            annotations = {REF_NAME: key}
+        else:
+            digest = None if index.is_tagged(Digest(key)) else Digest(key)
+        descriptor = None if digest is None else index.manifests.get(digest)
+        if descriptor is None:
             return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
-    def _entries(self, descriptor: Descriptor) -> Iterator[dict[str, Any]]:
         entry = descriptor.to_json()
-        tags = self._index.tags_of(descriptor.digest)
-        for tag in tags:
-            yield {**entry, "annotations": {**descriptor.annotations, REF_NAME: tag}}
-        if not tags:
-            yield entry
+        if annotations:
+            entry["annotations"] = {**descriptor.annotations, **annotations}
+        return json.dumps(entry, separators=(",", ":")).encode()
 
-    def _load(self) -> tuple[Index, dict[str, Any]]:
-        index = Index(self._name)
-        try:
-            top: dict[str, Any] = json.loads(self._index_file.read_bytes())
-            for entry in top.pop("manifests"):
-                self._enter(index, Descriptor.from_json(entry))
-        except (ValueError, AttributeError, KeyError, TypeError, ManifestInvalid) as error:
-            raise OSError(f"{self._index_file} is no image index: {error}") from error
-        self._descend(index)
-        return index, top
+    def _whole(self) -> Whole:
+        keys: list[str] = []
+        for digest in self._index.manifests:
+            keys += self._index.tags_of(digest) or [digest]
+        top = {"schemaVersion": 2, "mediaType": OCI_INDEX, **self._top}
+        return top, [(key, data) for key in keys if (data := self._entry(key))]
+
+    def _load(self, found: Signature | None) -> None:
+        """Read index.json, if there is one (`found`). Raises OSError where it is no image index."""
+        index, top = Index(self._name), dict[str, Any]()
+        if found is not None:
+            try:
+                top, entries, found = self._file.read()
+                for entry in entries:
+                    self._enter(index, Descriptor.from_json(entry))
+            except (ValueError, AttributeError, KeyError, TypeError, ManifestInvalid) as error:
+                raise OSError(f"{self._file.path} is no image index: {error}") from error
+            if self._descend(index):
+                self._file.forget()
+        self._index, self._top, self._has_referrers = index, top, False
+        self._seen = found
 
     def _enter(self, index: Index, descriptor: Descriptor) -> None:
         """Know a manifest that index.json lists, by its tag if it has one (SPEC L2)."""
@@ -487,18 +577,21 @@ class _Layout:
         if tag is not None:
             index.tag(tag, descriptor.digest)
 
-    def _descend(self, index: Index) -> None:
+    def _descend(self, index: Index) -> bool:
         """Know the manifests that other programs list in nested indexes only, as far as they are there (SPEC L3).
 
         What index.json itself says of a manifest goes first. Children of other types are blobs: caches list layers.
+        Whether there were any.
         """
-        found = list(index.manifests.values())
+        listed = list(index.manifests.values())
+        found = list(listed)
         for descriptor in found:  # which grows
             for child in self._children(descriptor):
                 known = child.media_type in IMAGE_TYPES | INDEX_TYPES
                 if known and child.digest not in index.manifests and is_file(self.file(child.digest)):
                     index.manifests[child.digest] = Descriptor(child.media_type, child.digest, child.size)
                     found.append(child)
+        return len(found) > len(listed)
 
     def _children(self, descriptor: Descriptor) -> Sequence[Descriptor]:
         if descriptor.media_type not in INDEX_TYPES:
@@ -519,7 +612,23 @@ def _mark(index: Index, digest: Digest, *, also_a_blob: bool) -> None:
     index.manifests[digest] = replace(descriptor, annotations=annotations)
 
 
-def _fsync(what: int | Path) -> None:
+def _is_blob(index: Index, digest: Digest) -> bool:
+    manifest = index.manifests.get(digest)
+    return manifest is None or ALSO_A_BLOB in manifest.annotations
+
+
+def _key(entry: Any) -> str:
+    """What an entry of index.json is known by: its tag, or its digest where it has none."""
+    descriptor = Descriptor.from_json(entry)
+    return _tag_of(descriptor.annotations.get(REF_NAME, "")) or descriptor.digest
+
+
+def _unlink(path: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(path)
+
+
+def _fsync(what: int | str) -> None:
     if isinstance(what, int):
         os.fsync(what)
     elif os.name != "nt":  # where folders can't be opened
@@ -530,15 +639,15 @@ def _fsync(what: int | Path) -> None:
             os.close(folder)
 
 
-def _leave_it_to_the_system(what: int | Path) -> None:
+def _leave_it_to_the_system(what: int | str) -> None:
     pass
 
 
-def _move(source: Path, target: Path) -> None:
+def _move(source: str, target: str) -> None:
     try:
         os.replace(source, target)
     except PermissionError:
-        if not target.is_file():  # Windows refuses where the target is being read: it is there already, then
+        if not os.path.isfile(target):  # Windows refuses where the target is being read: it is there already, then
             raise
 
 

@@ -91,6 +91,14 @@ class Index:
             raise ManifestUnknown(f"tag {tag} is not known in {self.name}", detail={"tag": tag})
         return digest
 
+    def named(self, tags: Iterable[Tag]) -> list[Digest]:
+        """What each of `tags` names, where it names anything."""
+        return [self._digests[tag] for tag in tags if tag in self._digests]
+
+    def is_tagged(self, digest: Digest) -> bool:
+        """Whether any tag names `digest`."""
+        return bool(self._tags.get(digest))
+
     def tags(self, after: str = "", limit: int | None = None) -> list[Tag]:
         """The tags behind `after` in ASCII order, at most `limit`."""
         return page(self._sorted, after, limit)

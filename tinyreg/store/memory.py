@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import tempfile
+import os
 from collections.abc import Collection, Sequence
+from mmap import ACCESS_READ, mmap
 from threading import Lock
 from typing import BinaryIO, Protocol
-from uuid import uuid4
 
-from ..content import Content, FileSlice, OpenFile, write_all
+from ..content import Content, write_all
 from ..errors import BlobUnknown, ManifestUnknown, NameUnknown
 from ..manifest import Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
@@ -22,8 +22,9 @@ SPILL = 16 * 1024 * 1024
 class MemoryStore:
     """A store that lives and dies with the process.
 
-    A blob of `spill` bytes or more is kept in an anonymous temporary file (in `tempfile.gettempdir()`), which the
-    operating system takes back when the last reference to the blob goes. Every other blob is one block of memory.
+    A blob of `spill` bytes or more is kept in an anonymous temporary file (in `tempfile.gettempdir()`), mapped into
+    memory, which the operating system takes back when the last reference to the blob goes. Every other blob is one
+    block of memory.
     """
 
     def __init__(self, *, spill: int = SPILL) -> None:
@@ -170,7 +171,7 @@ class MemoryUpload:
     """An upload that grows in one block of memory, until it is large enough for a temporary file."""
 
     def __init__(self, store: Keeper, name: Name, algorithm: str) -> None:
-        self.id = uuid4().hex
+        self.id = os.urandom(16).hex()
         self.size = 0
         self._store = store
         self._name = name
@@ -180,6 +181,8 @@ class MemoryUpload:
 
     def write(self, data: bytes | memoryview) -> None:
         if self._file is None and self.size + len(data) >= self._store.spill:
+            import tempfile  # seldom needed, and it brings much
+
             # Unbuffered: where the disk is full, that is known now, and not when the file is closed.
             self._file = tempfile.TemporaryFile(prefix="tinyreg-", buffering=0)  # noqa: SIM115
             write_all(self._file, self._memory)
@@ -206,7 +209,8 @@ class MemoryUpload:
         self._store.forget(self)
 
     def _content(self) -> Content:
-        if self._file is None:
+        if self._file is None or not self.size:
             return memoryview(self._memory).toreadonly()
-        file, self._file = self._file, None
-        return FileSlice(OpenFile(file), 0, self.size)
+        # Nobody else has the file, so it cannot shrink under the mapping; sent from there it takes two thirds of
+        # the time that `sendfile` takes on a loopback.
+        return memoryview(mmap(self._file.fileno(), self.size, access=ACCESS_READ))
