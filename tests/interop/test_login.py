@@ -161,7 +161,7 @@ def test_what_a_client_cannot_do_it_still_cannot(trusting: Visit, who: str, auth
 def test_oras_for_python_pushes_with_a_token_that_it_is_given(trusting: Visit, scheme: str) -> None:
     visitor = trusting("oras_python", "Token", scheme)
     scope = Scope("repository", "team/app", frozenset({"pull", "push"}))
-    visitor.use(ORAS_TOKEN=visitor.registry.auth.issue("tester", [scope])[0])
+    visitor.use(ORAS_TOKEN=visitor.registry.auth.issue("tester", [scope], "tinyreg")[0])
     fine(visitor.push("team/app"))
     assert pushers(visitor.registry) == {"tester"}
     visitor.use(ORAS_TOKEN="")
