@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, BinaryIO
 
-from ..content import open_plain
+from ..content import open_plain, write_all
 
 try:
     import fcntl
@@ -224,9 +224,7 @@ def signature(found: os.stat_result) -> Signature:
 def write_at(file: BinaryIO, at: int, data: bytes) -> None:
     """Write `data` to an unbuffered file, which may take it in pieces."""
     file.seek(at)
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+    write_all(file, data)
 
 
 def _spans(text: str) -> tuple[list[Span], int]:
