@@ -22,12 +22,16 @@ class Expiry:
     """
 
     def __init__(
-        self, registry: Registry, config: str, is_due: Callable[[Exchange], bool], expire: Callable[[], None]
+        self,
+        registry: Registry,
+        config: str,
+        is_due: Callable[[Request, Response], bool],
+        expire: Callable[[], None],
     ) -> None:
         self.config = config
         self.is_due = is_due
         self.expire = expire
-        self.at: Exchange | None = None
+        self.at: Request | None = None
         self.first: str | None = None
         self.opened = False
         self.over = Event()
@@ -39,7 +43,11 @@ class Expiry:
     def __call__(self, request: Request) -> Response:
         if not self.goes_ahead(request):
             assert self.over.wait(PATIENCE), f"{request.method} {request.path} has waited for long enough"
-        return self.inner(request)
+        response = self.inner(request)
+        if self.at is None and self.is_due(request, response):
+            self.at = request
+            self.expire()  # before the client has the answer: it would send the next request with the old token else
+        return response
 
     def goes_ahead(self, request: Request) -> bool:
         """Whether the request is about the first blob, or about none."""
@@ -55,9 +63,6 @@ class Expiry:
         return True
 
     def look(self, exchange: Exchange) -> None:
-        """Expire the tokens if it is time, and let the others go on."""
-        if self.at is None and self.is_due(exchange):
-            self.at = exchange
-            self.expire()
+        """Let the others go on, once an upload was told."""
         if self.at is not None and exchange.kind == "upload" and exchange.status != 202:
             self.over.set()

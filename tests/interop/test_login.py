@@ -15,7 +15,9 @@ import pytest
 
 from tinyreg import Basic, Registry, Token
 from tinyreg.recorder import Exchange
+from tinyreg.routes import Target
 from tinyreg.scope import Scope
+from tinyreg.wire import Request, Response
 
 from .clients import Done, Sandbox
 from .expiry import Expiry
@@ -230,21 +232,21 @@ def below(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def is_stored(exchange: Exchange) -> bool:
+def is_stored(request: Request, response: Response) -> bool:
     """Whether a blob is through."""
-    return (exchange.kind, exchange.method, exchange.status) == ("upload", "PUT", 201)
+    return (Target.cut(request.path).kind, request.method, response.status) == ("upload", "PUT", 201)
 
 
-def is_opened(exchange: Exchange) -> bool:
+def is_opened(request: Request, response: Response) -> bool:
     """Whether an upload is open, and nothing of the blob sent yet."""
-    return (exchange.kind, exchange.status) == ("uploads", 202)
+    return (Target.cut(request.path).kind, response.status) == ("uploads", 202)
 
 
 @pytest.mark.parametrize("ending", ["expired", "too old"])
 @pytest.mark.parametrize(("moment", "is_due"), [(0, is_stored), (1, is_opened)], ids=["between blobs", "within a blob"])
 @pytest.mark.parametrize("who", RENEWS)
 def test_a_token_that_ends_in_the_middle_of_a_push_is_renewed_by_those_that_can(
-    trusting: Visit, who: str, moment: int, is_due: Callable[[Exchange], bool], ending: str
+    trusting: Visit, who: str, moment: int, is_due: Callable[[Request, Response], bool], ending: str
 ) -> None:
     visitor = trusting(who, "Token", "TLS")
     registry = visitor.registry
