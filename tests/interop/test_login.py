@@ -80,6 +80,9 @@ RENEWS: dict[str, tuple[bool, bool]] = {
 }
 # What the others of them say: those that do ask for a new token have nothing left of the blob to send with it.
 GIVES_UP = {"crane": "file already closed", "dxf": "400 Client Error", "regctl": "unauthorized|digest mismatch"}
+# Its HTTP library opens the file of a blob anew where it was read to the end and not closed yet, which is rare. It is
+# held to the whole image then.
+MAY_BE_LUCKY = {("crane", 1)}
 # What finds credentials and CA in the folder of `docker_config` by environment variables alone.
 LIVE_ON_A_FOLDER = ["docker", "podman", "skopeo", "buildah", "crane", "regctl", "oras", "helm"]
 
@@ -256,7 +259,7 @@ def test_a_token_that_ends_in_the_middle_of_a_push_is_renewed_by_those_that_can(
     pushed = visitor.push("team/app")
     assert expiry.at is not None, str(pushed)
     assert [each for each in registry.requests if 'error="invalid_token"' in challenge(each)], str(pushed)
-    if RENEWS[who][moment]:
+    if RENEWS[who][moment] or ((who, moment) in MAY_BE_LUCKY and pushed.status == 0):
         fine(pushed)
         fine(visitor.pull("team/app"))
     else:
