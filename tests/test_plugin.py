@@ -107,7 +107,10 @@ def test_it_is_safe_under_xdist(pytester: pytest.Pytester) -> None:
             assert urllib.request.urlopen(registry.url + "/v2/", timeout=5).read() == b"{}"
             assert len(registry.requests) == 1
         """,
-        "-n2",
+        "-p",
+        "xdist",
+        "-n",
+        "4",
     )
     result.assert_outcomes(passed=20)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -13,13 +12,24 @@ BLOCKS = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 
 
 @pytest.mark.parametrize("block", BLOCKS, ids=lambda block: block.strip().splitlines()[-1].strip()[:40])
-def test_a_block_of_the_readme_runs(block: str, request: pytest.FixtureRequest) -> None:
-    names: dict[str, Any] = {}
-    exec(compile(block, "README.md", "exec"), names)
-    for name, test in names.items():
-        if name.startswith("test_"):
-            wanted = test.__code__.co_varnames[: test.__code__.co_argcount]
-            test(**{fixture: request.getfixturevalue(fixture) for fixture in wanted})
+def test_a_block_of_the_readme_runs(block: str, pytester: pytest.Pytester) -> None:
+    tests = len(re.findall("^def test_", block, re.MULTILINE))
+    if not tests:
+        exec(compile(block, "README.md", "exec"), {})
+        return
+    pytester.makeini("[pytest]\nfilterwarnings = error\naddopts = -p no:cacheprovider")
+    pytester.makepyfile(block)
+    plugin = () if pytester._request.config.pluginmanager.hasplugin("tinyreg") else ("-p", "conftest_plugin")
+    pytester.runpytest_inprocess(*plugin).assert_outcomes(passed=tests)
+
+
+def test_the_lines_before_and_after_are_as_many_as_it_says() -> None:
+    section = README.partition("\n## Instead of a hand-written fake")[2].partition("\n## ")[0]
+    before, after = re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+    fake, *tests = re.split(r"^def (test_\w+)", before, flags=re.MULTILINE)
+    assert tests[::2] == re.findall(r"^def (test_\w+)", after, re.MULTILINE)
+    counts = [len(each.rstrip().splitlines()) for each in (before, fake, after)]
+    assert [int(each) for each in re.findall(r"(\d+) (?:lines|of them)", section)] == counts
 
 
 def test_the_readme_has_blocks() -> None:
