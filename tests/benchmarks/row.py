@@ -32,6 +32,8 @@ PUSHED = (10, 1_000, 10_000)
 """Tags in the repositories that are pushed into."""
 COMPARED = 5_000
 """The most tags that others are given."""
+SEEDED = 1_000
+"""Images of a small layer that a test puts into its registry, without a client."""
 PULLS = 4
 """The large blob, so many times at once."""
 
@@ -92,6 +94,11 @@ def rows(scale: Scale) -> list[Row]:
     return [
         Row("start", (Figure("start", "Registry(): start, answer, stop", "ms", True),), partial(_start, scale)),
         Row(
+            "seed",
+            (Figure("seed", f"{scale.tags(SEEDED):,} small images put in", "ms", True),),
+            partial(_seed, scale),
+        ),
+        Row(
             "ready",
             (
                 Figure("ready", "process until it answers", "ms", True),
@@ -148,6 +155,17 @@ def _start_and_stop(store: str | None) -> float:
     with tinyreg.Registry(store) as server, Connection(("127.0.0.1", server.port)) as connection:
         ask(connection)
     return time.perf_counter() - began
+
+
+def _seed(scale: Scale, registry: Registry) -> Mapping[str, float]:
+    if not registry.is_tinyreg:
+        return {}
+    with tempfile.TemporaryDirectory(prefix="tinyreg-bench-") as folder:
+        server = tinyreg.Registry(folder if registry.on_disk else None)
+        began = time.perf_counter()
+        for number in range(scale.tags(SEEDED)):
+            server.push_image(f"team/app:{number}", layers=[{"etc/motd": b"hello %d\n" % number}])
+        return {"seed": (time.perf_counter() - began) * 1000}
 
 
 def _ready(scale: Scale, registry: Registry) -> Mapping[str, float]:
