@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Protocol
 
-from .errors import Denied, RegistryError, Unauthorized
+from .errors import Denied, Unauthorized
 from .scope import Scope
 from .tokens import Claims, Tokens
 from .users import Grants, Rules, Users
@@ -85,7 +85,8 @@ class Basic:
         if user is None and (scope is None or not self.rules.granted(None, scope).covers(scope)):
             raise self._unauthorized()
         if scope is not None and not self.rules.granted(user, scope).covers(scope):
-            raise denial(self._denied, f"{user} may not: {scope}", self._challenge())
+            text = f"{user} may not: {scope}"
+            raise Denied(text) if self._denied == 403 else self._unauthorized(text)
 
     def user(self, request: Request) -> str | None:
         """Who asks, by password or client certificate; None for nobody in particular.
@@ -110,6 +111,9 @@ class Token:
     `users`, `anonymous`, `grants`, `denied` and `challenge` are as for Basic. Tokens are good for `lifetime` seconds
     by a clock that `advance` moves, and until `expire`. A registry whose `realm` is another registry's `/token` takes
     the tokens of that one's service: give both the same `tokens`. A token is good at the `service` it was asked for.
+    A token that allows too little is answered 401, as Docker's registry does (SPEC K11), or, with `denied`, 403, as
+    RFC 6750, 3.1 has it, with the challenge either way: some clients ask for another token only after the one, some
+    only after the other.
     """
 
     def __init__(
@@ -152,7 +156,8 @@ class Token:
         request.user = claims.subject or None
         if scope is not None and not claims.allows(scope):
             text = self._challenge(request, scope, "insufficient_scope")
-            raise denial(self._denied, f"the token does not allow {scope}", text)
+            refusal = Denied if self._denied == 403 else Unauthorized
+            raise refusal(f"the token does not allow {scope}", headers={"WWW-Authenticate": text})
 
     def issue(self, user: str | None, asked: list[Scope], service: str) -> tuple[str, list[Scope]]:
         """A token, good at `service`, for as much of what was asked as the user may do, and that much."""
@@ -171,13 +176,6 @@ class Token:
     def _unauthorized(self, request: Request, scope: Scope | None, error: str | None = None) -> Unauthorized:
         challenge = self._challenge(request, scope, error)
         return Unauthorized("the token is not good" if error else None, headers={"WWW-Authenticate": challenge})
-
-
-def denial(status: int, message: str, challenge: str) -> RegistryError:
-    """The refusal of somebody who is known: 403, or 401 as Docker's registry says it (SPEC K11)."""
-    if status == 403:
-        return Denied(message)
-    return Unauthorized(message, headers={"WWW-Authenticate": challenge})
 
 
 def innermost(auth: Authorizer | None) -> Authorizer | None:

@@ -44,6 +44,8 @@ class Expiry:
         if not self.goes_ahead(request):
             assert self.over.wait(PATIENCE), f"{request.method} {request.path} has waited for long enough"
         response = self.inner(request)
+        if response.status != 202 and Target.cut(request.path).kind == "uploads":
+            self.opened = False  # refused: it will ask again
         if self.at is None and self.is_due(request, response):
             self.at = request
             self.expire()  # before the client has the answer: it would send the next request with the old token else

@@ -290,6 +290,10 @@ class Dxf(Visitor):
             return done
         if token := done.stdout.decode().strip():
             self.use(DXF_TOKEN=token)
+        return self.push_blobs(name)
+
+    def push_blobs(self, name: str) -> Done:
+        """What comes after the login."""
         for file in FILES:
             done = self.client.run("push-blob", name, self.folder / file, f"@{file}")
             if done.status:
