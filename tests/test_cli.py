@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -443,3 +444,10 @@ def test_the_warning_is_a_line_on_stderr(start: Start) -> None:
     assert process.stdout.readline().startswith("tinyreg ready at ")
     process.terminate()
     assert process.communicate(timeout=10)[1].startswith("tinyreg: anybody who can reach 0.0.0.0 may push")
+
+
+def test_the_garbage_collector_looks_as_often_as_before_when_the_command_is_over() -> None:
+    before = gc.get_threshold()
+    with cli.seldom_collecting():
+        assert gc.get_threshold() == (70_000, *before[1:])
+    assert gc.get_threshold() == before

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 
 import pytest
 
@@ -29,12 +29,13 @@ def echo(request: Request) -> Response:
     return Response(int(request.first("status") or 200), Headers([("X-A", "1")]), b"".join(map(bytes, request.body)))
 
 
-def exchange(path: str = "/v2/a/manifests/1", method: str = "GET", status: int = 200) -> Exchange:
+def exchange(path: str = "/v2/a/manifests/1", method: str = "GET", status: int = 200, fault: object = None) -> Exchange:
     requests = Requests()
-    response = Recorder(lambda request: Response(status), requests)(Request(method, path))
+    response = Recorder(lambda request: Response(status), requests)(Request(method, path, fault=fault))
     assert response.done is not None
     response.done(10, 20)
-    return replace(requests[0], seconds=0.0015)
+    requests[0].seconds = 0.0015
+    return requests[0]
 
 
 class Answer(Headers):
@@ -274,7 +275,7 @@ def test_requests_are_a_sequence() -> None:
 
 
 def test_requests_show_a_line_each_with_the_fault_that_acted() -> None:
-    requests = Requests([exchange(), replace(exchange("/v2/ü\n"), fault="slow")])
+    requests = Requests([exchange(), exchange("/v2/ü\n", fault="slow")])
     first, second = repr(requests).split("\n")
     assert first.split() == ["200", "GET", "/v2/a/manifests/1", "10", "B", "in", "20", "B", "out", "1.5", "ms"]
     assert second.split()[2] == "/v2/\\xfc\\n"
@@ -394,3 +395,18 @@ def test_a_log_of_large_heads_is_bounded_in_bytes_too(monkeypatch: pytest.Monkey
         for _ in range(20):
             raw.ask("GET", "/v2/")
         assert (len(registry.requests), registry.requests.dropped) == (20, 0)
+
+
+def test_an_exchange_that_is_kept_does_not_keep_its_connection(registry: Registry) -> None:
+    with Raw("127.0.0.1", registry.port) as connection:
+        connection.ask("PUT", "/v2/a/blobs/uploads/x", {}, b"of no session")
+        server = registry._server
+        assert server is not None
+        (talk,) = (weakref.ref(each) for each in server.connections.values())
+        assert talk() is not None
+    deadline = time.monotonic() + 5
+    while server.connections and time.monotonic() < deadline:
+        time.sleep(0.001)
+    gc.collect()
+    assert talk() is None
+    assert [each.status for each in registry.requests] == [400]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
@@ -222,10 +221,11 @@ class Api:
     def patch_upload(self, request: Request, route: Route) -> Response:
         """end-5: the next chunk."""
         repository = self._repository(route)
-        with _recovery(repository, route):
+        try:
             start, size = _chunk(request)
-            size = repository.append(route.session, request.body, start, size)
-        return _progress(202, route, size)
+            return _progress(202, route, repository.append(route.session, request.body, start, size))
+        except RangeInvalid as error:
+            raise _standing_there(error, repository, route) from None
 
     def put_upload(self, request: Request, route: Route) -> Response:
         """end-6: the last chunk, which may be none or all, and the digest of the whole."""
@@ -233,9 +233,11 @@ class Api:
         if digest is None:
             raise DigestInvalid("the query has no digest")
         repository = self._repository(route)
-        with _recovery(repository, route):
+        try:
             start, size = _chunk(request)
             repository.finish_upload(route.session, Digest.parse(digest), request.body, start, size)
+        except RangeInvalid as error:
+            raise _standing_there(error, repository, route) from None
         return _created(Route("blob", route.name, Digest(digest)))
 
     def get_upload(self, request: Request, route: Route) -> Response:
@@ -352,14 +354,10 @@ def _standing(route: Route, size: int) -> dict[str, str]:
     return {"Location": route.path, "Range": f"0-{max(0, size - 1)}", "Docker-Upload-UUID": route.session}
 
 
-@contextmanager
-def _recovery(repository: Repository, route: Route) -> Iterator[None]:
-    """Let a refused chunk say where the session stands, so that the client can go on (SPEC D7)."""
-    try:
-        yield
-    except RangeInvalid as error:
-        error.headers.update(_standing(route, repository.upload_size(route.session)))
-        raise
+def _standing_there(error: RangeInvalid, repository: Repository, route: Route) -> RangeInvalid:
+    """The refusal of a chunk, with where the session stands, so that the client can go on (SPEC D7)."""
+    error.headers.update(_standing(route, repository.upload_size(route.session)))
+    return error
 
 
 def _chunk(request: Request) -> tuple[int | None, int | None]:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import argparse
 import errno
+import gc
 import os
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from .errors import RegistryError
 from .options import keywords, parse
@@ -55,7 +57,7 @@ def _serve(registry: Registry, ready_file: str | None) -> None:
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    with registry:
+    with registry, seldom_collecting():
         if registry.ca_file:  # stdout has one line, for those who wait for it
             print(f"tinyreg CA file: {registry.ca_file}", file=sys.stderr, flush=True)
         if ready_file:
@@ -64,6 +66,20 @@ def _serve(registry: Registry, ready_file: str | None) -> None:
         print(f"tinyreg ready at {registry.url}", flush=True)
         while not stop.wait(_TICK):
             pass
+
+
+@contextmanager
+def seldom_collecting() -> Iterator[None]:
+    """Let the garbage collector look for cycles a hundred times less often than it does.
+
+    Answering makes none, and each look goes through all that is stored and in the log: a sixth of a push's time.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(70_000, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
 
 
 # Windows runs signal handlers only between two waits; elsewhere a signal ends the wait itself.

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Mapping
 
 MASK = "***"
-FIELDS = ("authorization", "proxy-authorization", "cookie", "x-registry-auth", "x-registry-config")
+FIELDS = frozenset(("authorization", "proxy-authorization", "cookie", "x-registry-auth", "x-registry-config"))
 """Header fields that are secret; the last two are how docker's engine is given passwords."""
 PARAMETERS = frozenset(
     ("token", "access_token", "refresh_token", "identitytoken", "password", "client_secret", "authorization")

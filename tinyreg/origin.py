@@ -14,6 +14,7 @@ from .errors import Denied
 from .refusal import refusal
 from .wire import Handler, Request, Response
 
+_MARKS = frozenset(("sec-fetch-site", "origin"))
 _OURS = ("same-origin", "none")
 """`Sec-Fetch-Site` of a page of our own, and of an address that somebody typed."""
 
@@ -33,10 +34,9 @@ class OwnOrigin:
     def __call__(self, request: Request) -> Response:
         """The inner Handler's answer, or 403."""
         headers = request.headers
-        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        if site is None and origin is None and not headers.get("user-agent", "").startswith("Mozilla/"):
+        if not headers.has_any(_MARKS) and not headers.get("user-agent", "").startswith("Mozilla/"):
             return self.inner(request)
-        host = headers.get("host", "")
+        site, origin, host = headers.get("sec-fetch-site"), headers.get("origin"), headers.get("host", "")
         if site not in (None, *_OURS) or (origin is not None and not _same(origin, host)):
             return refusal(Denied("a page of another site asks: a browser may not do that here"))
         if not request.secure and not self._ours(host):

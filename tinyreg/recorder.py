@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from threading import Condition
+from threading import Condition, RLock
 from typing import overload
 
 from . import mask
@@ -20,7 +19,6 @@ KEPT_BYTES = 64 * 1024 * 1024
 """Bytes that the heads of the requests kept may have together: most have a few hundred, but each may have 64 KiB."""
 
 
-@dataclass(slots=True)
 class Exchange:
     """A request and its answer, without the bodies and without secrets.
 
@@ -28,37 +26,86 @@ class Exchange:
     had to say so; `asked` and `granted` the scopes a token was asked for, as they were written, and given; `client` the
     User-Agent; `received` and `sent` the bytes that crossed the socket, heads and bodies; `seconds` from the end of
     the request's head to the last of the answer; `fault` the fault that acted, if any; `head_size` the bytes of
-    the request's line and headers.
+    the request's line and headers. `response_headers` are the registry's: Date, Connection and, where the body says it,
+    Content-Length are the server's.
     """
 
-    method: str
-    path: str
-    query: Query
-    kind: Kind
-    repository: str
-    reference: str
-    status: int
-    headers: Headers
-    response_headers: Headers
-    user: str | None
-    asked: str
-    granted: str
-    client: str
-    received: int
-    sent: int
-    seconds: float
-    fault: object
-    head_size: int = 0
+    # Most exchanges are never looked at: what can be told from the request is told when somebody asks.
+    __slots__ = ("_request", "received", "response_headers", "seconds", "sent", "status")
+
+    def __init__(self, request: Request, status: int, response_headers: Headers) -> None:
+        self._request = request
+        self.status = status
+        self.response_headers = response_headers
+        self.received = 0
+        self.sent = 0
+        self.seconds = 0.0
+
+    @property
+    def method(self) -> str:
+        return self._request.method
+
+    @property
+    def path(self) -> str:
+        return self._request.path
+
+    @property
+    def query(self) -> Query:
+        return mask.parameters(self._request.query)
 
     @property
     def target(self) -> Target:
         """What the request was about."""
-        return Target(self.kind, self.repository, self.reference)
+        return Target.cut(self._request.path)
+
+    @property
+    def kind(self) -> Kind:
+        return self.target.kind
+
+    @property
+    def repository(self) -> str:
+        return self.target.name
+
+    @property
+    def reference(self) -> str:
+        return self.target.reference
+
+    @property
+    def headers(self) -> Headers:
+        return _masked(self._request.headers)
+
+    @property
+    def user(self) -> str | None:
+        return self._request.user
+
+    @property
+    def asked(self) -> str:
+        return self._request.asked
+
+    @property
+    def granted(self) -> str:
+        return self._request.granted
+
+    @property
+    def client(self) -> str:
+        found: str = self._request.headers.get("user-agent", "")
+        return found
+
+    @property
+    def fault(self) -> object:
+        return self._request.fault
+
+    @property
+    def head_size(self) -> int:
+        return self._request.head_size
 
     def __str__(self) -> str:
         fault = f"  fault: {self.fault}" if self.fault else ""
         path = ascii(self.path)[1:-1]
         return f"{self.status} {self.method} {path} {self.sent} B {self.seconds * 1000:.1f} ms{fault}"
+
+    def __repr__(self) -> str:
+        return f"<{self}>"
 
 
 class Requests(Sequence[Exchange]):
@@ -70,7 +117,8 @@ class Requests(Sequence[Exchange]):
     def __init__(self, exchanges: Iterable[Exchange] = ()) -> None:
         self._kept: deque[Exchange] = deque(exchanges)
         self._bytes = 0
-        self._changed = Condition()
+        self._lock = RLock()
+        self._changed = Condition(self._lock)
         self._waiting = 0
         self.dropped = 0
         self.listeners: list[Callable[[Exchange], None]] = []
@@ -78,7 +126,7 @@ class Requests(Sequence[Exchange]):
 
     def add(self, exchange: Exchange) -> None:
         """Append one."""
-        with self._changed:
+        with self._lock:
             self._kept.append(exchange)
             self._bytes += exchange.head_size
             while len(self._kept) > KEPT or self._bytes > KEPT_BYTES:
@@ -149,12 +197,12 @@ class Requests(Sequence[Exchange]):
 
     def clear(self) -> None:
         """Forget them all."""
-        with self._changed:
+        with self._lock:
             self._kept.clear()
             self._bytes = self.dropped = 0
 
     def _copy(self) -> list[Exchange]:
-        with self._changed:
+        with self._lock:
             return list(self._kept)
 
     def __len__(self) -> int:
@@ -184,56 +232,30 @@ class Recorder:
         """The inner Handler's answer; it is in `requests` before its last byte has left."""
         began = time.perf_counter()
         response = self.inner(request)
-        # Not the response itself: it holds `done`, and each request would leave a cycle, and an answer's body, maybe a
+        # The response is not kept: it holds `done`, and each request would leave a cycle, and an answer's body, maybe a
         # file, to the garbage collector.
-        status, headers = response.status, response.headers
-        exchange: Exchange | None = None
+        exchange, requests = Exchange(request, response.status, response.headers), self.requests
 
         def done(received: int, sent: int) -> None:
-            nonlocal exchange
-            if exchange is None:
-                exchange = _exchange(request, status, headers)
-                exchange.received, exchange.sent = received, sent
-                exchange.seconds = time.perf_counter() - began
-                self.requests.add(exchange)
-            else:
-                exchange.received, exchange.sent = received, sent
+            first = not exchange.seconds
+            exchange.received, exchange.sent = received, sent
+            if first:
+                exchange.seconds = time.perf_counter() - began or _INSTANT
+                requests.add(exchange)
 
         response.done = done
         return response
 
 
-def _exchange(request: Request, status: int, response_headers: Headers) -> Exchange:
-    kind, repository, reference = Target.cut(request.path)
-    headers = request.headers
-    return Exchange(
-        request.method,
-        request.path,
-        mask.parameters(request.query) if request.query else request.query,
-        kind,
-        repository,
-        reference,
-        status,
-        _masked(headers),
-        response_headers,
-        request.user,
-        request.asked,
-        request.granted,
-        headers.get("user-agent", ""),
-        0,
-        0,
-        0.0,
-        request.fault,
-        request.head_size,
-    )
+_INSTANT = 1e-9
+"""Seconds, where the clock has not moved."""
 
 
 def _masked(headers: Headers) -> Headers:
     """The fields, without what is secret in them."""
-    secret = [name for name in mask.FIELDS if name in headers]
-    if not secret:
+    if not headers.has_any(mask.FIELDS):
         return headers
     masked = Headers(headers.items())
-    for name in secret:
+    for name in filter(headers.__contains__, mask.FIELDS):
         masked[name] = mask.field(headers[name])
     return masked

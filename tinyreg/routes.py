@@ -70,6 +70,7 @@ class Route(NamedTuple):
         return cls.of(Target.cut(path))
 
     @classmethod
+    @lru_cache(maxsize=256)
     def of(cls, target: Target) -> Route:
         """The Route that a path's parts mean. Raises what `parse` raises."""
         kind, last = target.kind, target.reference

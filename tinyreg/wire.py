@@ -18,7 +18,7 @@ from functools import lru_cache
 from http import HTTPStatus
 from socketserver import BaseRequestHandler
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs, unquote
+from urllib.parse import unquote, unquote_plus
 
 from .content import CHUNK, Content, FileSlice, chunks
 
@@ -46,7 +46,7 @@ _AT_ONCE = 1024 * 1024
 """Bytes in memory that are given to the system at once: each time it takes the interpreter's lock back."""
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_TARGET = re.compile(r"[\x21-\x7e]+")
+_LINE = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+) ([\x21-\x7e]+) ([^ ]*)", re.DOTALL)
 _VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 _CHUNK_SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[ \t]*(?:;[\t\x20-\x7e]*)?")
@@ -73,7 +73,7 @@ class Headers(MutableMapping[str, str]):
     __slots__ = ("_fields",)
 
     def __init__(self, fields: Iterable[tuple[str, str]] = ()) -> None:
-        self._fields = {name.lower(): (name, value) for name, value in fields}
+        self._fields = {name.lower(): (name, value) for name, value in fields} if fields else {}
 
     def __getitem__(self, name: str) -> str:
         return self._fields[name.lower()][1]
@@ -99,6 +99,16 @@ class Headers(MutableMapping[str, str]):
     def get(self, name: str, default: Any = None) -> Any:
         found = self._fields.get(name.lower())
         return default if found is None else found[1]
+
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether one of them, in lower case, is there."""
+        return not names.isdisjoint(self._fields)
+
+    def copy(self) -> Headers:
+        """The same fields, to be changed apart."""
+        headers = Headers()
+        headers._fields = self._fields.copy()
+        return headers
 
     def add(self, name: str, value: str) -> None:
         """Set the field, or add `value` to what it has."""
@@ -167,9 +177,9 @@ class Response:
     @property
     def size(self) -> int:
         """Bytes of the body, by its Content-Length if it has one."""
-        stated = self.headers.get("content-length")
+        stated = self.headers._fields.get("content-length")
         if stated is not None:
-            return int(stated)
+            return int(stated[1])
         return len(self.body) if isinstance(self.body, (bytes, memoryview, FileSlice)) else 0
 
 
@@ -191,14 +201,16 @@ def parse_head(head: bytes) -> Request:
     if block.count(b"\r\n") >= FIELD_LIMIT:
         raise ProtocolError(431, f"a request may have {FIELD_LIMIT} header fields")
     method, path, query, target, version = _parse_line(line.decode("latin-1"))
-    headers = Headers()
-    headers._fields = (_known_fields(block) if len(block) <= _KNOWN_BLOCK else _parse_fields(block)).copy()
-    if version == "HTTP/1.1" and "," in headers.get("host", ","):
+    headers = (_known_fields(block) if len(block) <= _KNOWN_BLOCK else _parse_fields(block)).copy()
+    if version == "HTTP/1.1" and "," in headers._fields.get("host", _NO_HOST)[1]:
         raise ProtocolError(400, "exactly one Host header is needed")
     return Request(method, path, query, headers, _NO_BODY, target, version)
 
 
-def _parse_fields(block: bytes) -> dict[str, tuple[str, str]]:
+_NO_HOST = ("Host", ",")
+
+
+def _parse_fields(block: bytes) -> Headers:
     headers = Headers()
     for line in block.decode("latin-1").split("\r\n") if block else ():
         name, colon, value = line.partition(":")
@@ -207,7 +219,7 @@ def _parse_fields(block: bytes) -> dict[str, tuple[str, str]]:
         if not colon or not _TOKEN.fullmatch(name) or not _VALUE.fullmatch(value):
             raise ProtocolError(400, "malformed header field")
         headers.add(name, value)
-    return headers._fields
+    return headers
 
 
 _known_fields = lru_cache(maxsize=64)(_parse_fields)
@@ -217,10 +229,10 @@ _KNOWN_BLOCK = 2048
 
 
 def _parse_line(line: str) -> tuple[str, str, Query, str, str]:
-    parts = line.split(" ")
-    if len(parts) != 3 or not _TOKEN.fullmatch(parts[0]) or not _TARGET.fullmatch(parts[1]):
+    parts = _LINE.fullmatch(line)
+    if parts is None:
         raise ProtocolError(400, "malformed request line")
-    method, target, version = parts
+    method, target, version = parts.groups()
     if version not in ("HTTP/1.1", "HTTP/1.0"):
         status = 505 if re.fullmatch(r"HTTP/[0-9]\.[0-9]", version) else 400
         raise ProtocolError(status, "HTTP/1.1 is spoken here")
@@ -234,10 +246,18 @@ def _parse_line(line: str) -> tuple[str, str, Query, str, str]:
 
 
 def _parse_query(query: str) -> Query:
-    try:
-        return parse_qs(query, keep_blank_values=True, max_num_fields=FIELD_LIMIT)
-    except ValueError:
-        raise ProtocolError(414, f"a query may have {FIELD_LIMIT} parameters") from None
+    pairs = query.split("&")
+    if len(pairs) > FIELD_LIMIT:
+        raise ProtocolError(414, f"a query may have {FIELD_LIMIT} parameters")
+    found: Query = {}
+    for name, _, value in [pair.partition("=") for pair in pairs if pair]:
+        found.setdefault(_plain(name), []).append(_plain(value))
+    return found
+
+
+def _plain(text: str) -> str:
+    """A parameter's name or value, decoded; what is no UTF-8 is replaced."""
+    return unquote_plus(text) if "%" in text or "+" in text else text
 
 
 class Patience:
@@ -443,7 +463,7 @@ _FRAMING = frozenset({"content-length", "transfer-encoding", "expect"})
 
 def frame(request: Request, stream: Stream, proceed: Callable[[], None]) -> Body:
     """The body that follows the request's head (RFC 9112 §6.3). Raises ProtocolError."""
-    if _FRAMING.isdisjoint(request.headers._fields):
+    if not request.headers.has_any(_FRAMING):
         return Body()
     length = request.headers.get("content-length")
     coding = request.headers.get("transfer-encoding")
@@ -507,20 +527,22 @@ class Connection(BaseRequestHandler):
         """Answer one request; whether the connection may carry another."""
         self._received, self._sent = self.stream.received - len(head) - 4, self.sent
         self.current = request = parse_head(head)
-        request.body = frame(request, self.stream, self._proceed)
-        request.peer, request.secure = self.client_address[0], self.secure
-        request.user, request.gone, request.head_size = self.user, self._gone, len(head)
-        response = self.server.handler(request)
-        keep = _wants_more(request) and not _too_much(request.body)
         try:
-            whole = self._send(request, response, keep)
-        except BaseException:
-            self._tell(response, 0)
-            raise
-        # Where the connection is not kept, what is left of the body is `_linger`'s.
-        keep = keep and whole and request.body.drain(DRAIN_LIMIT)
-        self.current = None
-        return keep
+            request.body = body = frame(request, self.stream, self._proceed)
+            request.peer, request.secure = self.client_address[0], self.secure
+            request.user, request.gone, request.head_size = self.user, self._gone, len(head)
+            response = self.server.handler(request)
+            keep = _wants_more(request) and not _too_much(body)
+            try:
+                whole = self._send(request, response, keep)
+            except BaseException:
+                self._tell(response, 0)
+                raise
+            # Where the connection is not kept, what is left of the body is `_linger`'s.
+            return keep and whole and (body.finished or body.drain(DRAIN_LIMIT))
+        finally:
+            # Whoever keeps the request, as the log does, is not to keep the connection.
+            request.body, request.gone, self.current = _NO_BODY, _never, None
 
     def _tell(self, response: Response, about_to_send: int) -> None:
         if response.done is not None:
@@ -585,16 +607,18 @@ class Connection(BaseRequestHandler):
             raise Disconnected from error
 
     def _write(self, data: bytes | memoryview) -> None:
-        left = memoryview(data)
-        while left:
-            began = time.monotonic()
-            try:
-                count = self.request.send(left)
-            except OSError as error:
-                raise Disconnected from error
-            self.sent += count
-            self.patience.spend(began, count)
-            left = left[count:]
+        try:
+            while True:
+                began = time.monotonic()
+                count = self.request.send(data)
+                self.sent += count
+                # Who takes all of it at once is no slow client: the system waits for that no longer than TIMEOUT.
+                if count == len(data):
+                    return
+                self.patience.spend(began, count)
+                data = memoryview(data)[count:]
+        except OSError as error:
+            raise Disconnected from error
 
     def _linger(self) -> None:
         """Say that we are done and read on for a while: a reset would take the answer away (RFC 9112 §9.6)."""
@@ -614,6 +638,10 @@ class Connection(BaseRequestHandler):
         if abort.reset:
             # A linger time of zero makes close send RST instead of FIN.
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+
+def _never() -> bool:
+    return False
 
 
 _RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)
@@ -643,21 +671,21 @@ def _shake_hands(sock: Any) -> str | None:
 
 def _wants_more(request: Request) -> bool:
     """Whether the client means to ask again on this connection."""
-    options = request.headers.get("connection")
-    if options is None:
+    found = request.headers._fields.get("connection")
+    if found is None:
         return request.version != "HTTP/1.0"
-    options = options.lower()
+    options = found[1].lower()
     return "keep-alive" in options if request.version == "HTTP/1.0" else "close" not in options
 
 
 def _pieces(head: bytes, body: Content | Iterable[Content], *, sendfile: bool) -> Iterable[Content]:
     """An answer in the pieces it is sent in: what is small together with the head, a large file by itself."""
-    if isinstance(body, (bytes, memoryview)) and len(body) <= ONE_SEND:
-        return (b"".join((head, body)),)
+    if isinstance(body, bytes) and len(body) <= ONE_SEND:
+        return (head + body,)
     if not isinstance(body, (bytes, memoryview, FileSlice)):
         return _streamed(head, body, sendfile=sendfile)
     if len(body) <= ONE_SEND:
-        return (head + bytes(body),)
+        return (b"".join((head, bytes(body) if isinstance(body, FileSlice) else body)),)
     return _streamed(head, (body,), sendfile=sendfile)
 
 
@@ -687,16 +715,15 @@ def _too_much(body: Body) -> bool:
 
 
 def _head(response: Response, size: int, version: str, keep: bool) -> bytes:
-    status = response.status
-    fields = [_STATUS_LINES.get(status) or _status_line(status), _date(), response.headers.lines()]
-    if "content-length" not in response.headers and status not in (204, 304) and status >= 200:
-        fields.append(f"Content-Length: {size}\r\n")
+    status, headers = response.status, response.headers
+    lines = (_STATUS_LINES.get(status) or _status_line(status)) + _date() + headers.lines()
+    if "content-length" not in headers._fields and status not in (204, 304) and status >= 200:
+        lines = f"{lines}Content-Length: {size}\r\n"
     if not keep:
-        fields.append("Connection: close\r\n")
+        lines += "Connection: close\r\n"
     elif version == "HTTP/1.0":
-        fields.append("Connection: keep-alive\r\n")
-    fields.append("\r\n")
-    return "".join(fields).encode("latin-1", errors="replace")
+        lines += "Connection: keep-alive\r\n"
+    return (lines + "\r\n").encode("latin-1", errors="replace")
 
 
 _REASONS = {status.value: status.phrase for status in HTTPStatus}
