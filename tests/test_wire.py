@@ -12,8 +12,11 @@ from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
+from urllib.parse import parse_qs
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tinyreg import wire
 from tinyreg.content import CHUNK, Content, FileSlice, open_slice
@@ -953,3 +956,10 @@ def test_fields_that_were_parsed_before_belong_to_each_request_alone() -> None:
     del first.headers["Host"]
     assert list(second.headers.items()) == [("Host", "a"), ("X-A", "1")]
     assert wire.parse_head(b"GET /v2/ HTTP/1.1\r\nHost: a\r\nX-A: 1").headers["x-a"] == "1"
+
+
+@given(st.text(alphabet="ab=&%+3Cé ü;", max_size=40))
+def test_a_query_is_read_as_the_standard_library_reads_it(query: str) -> None:
+    target = query.encode("ascii", errors="ignore").decode().replace(" ", "")
+    request = parse_head(f"GET /v2/?{target} HTTP/1.1\r\nHost: x".encode())
+    assert request.query == parse_qs(target, keep_blank_values=True)
