@@ -82,6 +82,26 @@ def test_an_archive_is_the_same_each_time(full: Registry, tmp_path: Path) -> Non
     assert (tmp_path / "a.tar").read_bytes() == (tmp_path / "b.tar").read_bytes()
 
 
+def test_an_archive_lists_what_docker_can_load_and_a_folder_does_not(full: Registry, tmp_path: Path) -> None:
+    image = full.repository("other").manifest("1")
+    assert image.config
+    full.push_artifact("other:sbom", "application/spdx+json", {"a": b"{}"})
+    full.push_index("other:index", [image.descriptor])
+    full.save(tmp_path / "out.tar", "other:1", "other:sbom", "other:index")
+    with tarfile.open(tmp_path / "out.tar") as archive:
+        listed = archive.extractfile("manifest.json")
+        assert listed
+        assert json.load(listed) == [
+            {
+                "Config": f"blobs/sha256/{image.config.digest.encoded}",
+                "RepoTags": ["other:1"],
+                "Layers": [f"blobs/sha256/{layer.digest.encoded}" for layer in image.layers],
+            }
+        ]
+    full.save(tmp_path / "out", "other:1")
+    assert not (tmp_path / "out" / "manifest.json").exists()
+
+
 def test_what_has_no_tag_is_saved_and_loaded_by_digest(
     full: Registry, make_registry: Callable[..., Registry], tmp_path: Path
 ) -> None:

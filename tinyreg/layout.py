@@ -26,6 +26,7 @@ from .manifest import (
     DOCKER_MANIFEST,
     IMAGE_TYPES,
     INDEX_TYPES,
+    OCI_CONFIG,
     OCI_INDEX,
     Descriptor,
     Manifest,
@@ -114,7 +115,7 @@ def _collect(source: Source, descriptor: Descriptor, into: Loaded, depth: int, *
     """Take what `descriptor` refers to, and all below it, as far as it is there."""
     if descriptor.digest in into.manifests or descriptor.digest in into.blobs:
         return
-    path = f"blobs/{descriptor.digest.algorithm}/{descriptor.digest.encoded}"
+    path = _place(descriptor.digest)
     content = source.get(path)
     if content is None:
         if needed and descriptor.distributable:
@@ -339,15 +340,21 @@ def _unzip(file: BinaryIO, plain: BinaryIO) -> None:
 
 
 def save(path: str | os.PathLike[str], repositories: Mapping[Name, Loaded]) -> None:
-    """Write an OCI image layout to the folder `path`, or to a tar archive where it ends in `.tar`. Raises OSError."""
+    """Write an OCI image layout to the folder `path`, or to a tar archive where it ends in `.tar`. Raises OSError.
+
+    An archive also has the `manifest.json` that `docker load` reads, of the images that are tagged.
+    """
     entries = [entry for name, what in repositories.items() for entry in _entries(name, what)]
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     files: dict[str, Content] = {"oci-layout": VERSION, "index.json": json.dumps(index, indent=2).encode()}
     for what in repositories.values():
         contents: dict[Digest, Content] = {**what.blobs, **{each: m.data for each, m in what.manifests.items()}}
-        files.update({f"blobs/{digest.algorithm}/{digest.encoded}": at for digest, at in contents.items()})
+        files.update({_place(digest): at for digest, at in contents.items()})
     target = Path(path)
     if target.suffix == ".tar":
+        images = [image for name, what in repositories.items() for image in _docker_images(name, what)]
+        if images:
+            files["manifest.json"] = json.dumps(images, indent=2).encode()
         _save_archive(target, files)
         return
     for name_, content in files.items():
@@ -365,6 +372,25 @@ def _entries(name: Name, what: Loaded) -> Iterator[dict[str, Any]]:
     for digest in what.roots():
         if digest not in what.tags.values():
             yield {**what.manifests[digest].descriptor.to_json(), "annotations": {FULL_NAME: name}}
+
+
+def _docker_images(name: Name, what: Loaded) -> Iterator[dict[str, Any]]:
+    """The tagged images as `docker save` lists them; indexes, artifacts and what is not whole have no place there."""
+    for tag, digest in what.tags.items():
+        image = what.manifests[digest]
+        if image.media_type not in IMAGE_TYPES or not image.config or image.config.media_type not in _IMAGE_CONFIGS:
+            continue
+        if all(blob.digest in what.blobs for blob in image.blobs):
+            layers = [_place(layer.digest) for layer in image.layers]
+            yield {"Config": _place(image.config.digest), "RepoTags": [f"{name}:{tag}"], "Layers": layers}
+
+
+_IMAGE_CONFIGS = (OCI_CONFIG, DOCKER_CONFIG)
+
+
+def _place(digest: Digest) -> str:
+    """Where a layout has the blob."""
+    return f"blobs/{digest.algorithm}/{digest.encoded}"
 
 
 def _save_archive(target: Path, files: Mapping[str, Content]) -> None:

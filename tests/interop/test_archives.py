@@ -136,6 +136,21 @@ def test_crane_pushes_a_saved_folder_and_finds_nothing_wrong(
     assert crane.text("validate", "--remote", served.ref("pushed:1")) == f"PASS: {served.ref('pushed:1')}"
 
 
+def test_docker_loads_what_was_saved(docker: Client, served: Registry, app: str, tmp_path: Path) -> None:
+    served.save(tmp_path / "saved.tar", "team/app:1.0")
+    docker("load", "--input", tmp_path / "saved.tar")
+    assert docker_files(docker, "team/app:1.0") == FILES
+
+
+def test_crane_pushes_a_saved_archive_and_finds_nothing_wrong(
+    served: Registry, crane: Client, app: str, tmp_path: Path
+) -> None:
+    served.save(tmp_path / "saved.tar", "team/app:1.0")
+    assert crane.text("validate", "--tarball", tmp_path / "saved.tar") == f"PASS: {tmp_path}/saved.tar"
+    crane("push", tmp_path / "saved.tar", served.ref("pushed:1"))
+    assert served.repository("pushed").files("1") == served.repository("team/app").files("1.0")
+
+
 def test_docker_loads_what_was_saved_once_skopeo_wrote_it_in_dockers_form(
     docker: Client, skopeo: Client, saved: Path, tmp_path: Path
 ) -> None:
