@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 from types import TracebackType
 
@@ -11,9 +10,9 @@ Address = tuple[str, int]
 TIMEOUT = 60.0
 """Seconds that a server may be silent."""
 _BUFFER = 256 * 1024
-_CHUNKED = re.compile(rb"\r\ntransfer-encoding: *chunked\r\n", re.IGNORECASE)
+_CHUNKED = b"\r\ntransfer-encoding: chunked\r\n"
 _LAST_CHUNK = b"\r\n0\r\n\r\n"
-_LENGTH = re.compile(rb"\r\ncontent-length: *([0-9]+)", re.IGNORECASE)
+_LENGTH = b"\r\ncontent-length:"
 
 
 class Refused(Exception):
@@ -56,11 +55,13 @@ class Connection:
         if not data.startswith(status, len(b"HTTP/1.1 ")):
             raise Refused(data[:200].decode("latin-1"))
         head = data[: end + 2]
-        if not bodiless and _CHUNKED.search(data, 0, end + 2):
+        # Not by a pattern that ignores case: that takes the longer the more a head says, which is no server's doing.
+        lower = head.lower()
+        if not bodiless and _CHUNKED in lower:
             while not data.endswith(_LAST_CHUNK):
                 data = data[-len(_LAST_CHUNK) :] + self._receive()
         elif not bodiless:
-            self._discard(_length(data, end) - (len(data) - end - 4))
+            self._discard(_length(lower) - (len(data) - end - 4))
         return head
 
     def _receive(self) -> bytes:
@@ -78,11 +79,11 @@ class Connection:
             left -= count
 
 
-def _length(data: bytes, end: int) -> int:
-    """The body's bytes. An answer without a body may leave them out."""
-    match = _LENGTH.search(data, 0, end + 2)
-    if match is None:
-        if data.startswith((b"201", b"202", b"204"), len(b"HTTP/1.1 ")):
+def _length(head: bytes) -> int:
+    """The body's bytes, by a head in lower case. An answer without a body may leave them out."""
+    at = head.find(_LENGTH)
+    if at < 0:
+        if head.startswith((b"201", b"202", b"204"), len(b"HTTP/1.1 ")):
             return 0
-        raise Refused(f"no Content-Length: {data[:200].decode('latin-1')}")
-    return int(match[1])
+        raise Refused(f"no Content-Length: {head[:200].decode('latin-1')}")
+    return int(head[at + len(_LENGTH) : head.index(b"\r", at + 2)])

@@ -13,7 +13,8 @@ Operation = Callable[[Connection], None]
 ACCEPT = f"Accept: {MANIFEST_TYPE}"
 BASE = "/v2/"
 
-_LOCATION = re.compile(rb"\r\nlocation: *(?:http://[^/\r]*)?([^\r]+)", re.IGNORECASE)
+_LOCATION = b"\r\nlocation:"
+_PATH = re.compile(rb" *(?:http://[^/\r]*)?([^\r]+)")
 
 
 def repository(label: str, size: int = BLOB) -> str:
@@ -134,7 +135,8 @@ def _put(location: bytes, tail: bytes) -> bytes:
 
 
 def _location(head: bytes) -> bytes:
-    match = _LOCATION.search(head)
-    if match is None:
+    at = head.lower().find(_LOCATION)
+    match = _PATH.match(head, at + len(_LOCATION))
+    if at < 0 or match is None:
         raise Refused(f"no Location: {head.decode('latin-1')}")
     return match[1]
