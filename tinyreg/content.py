@@ -134,3 +134,10 @@ def write_all(file: BinaryIO | FileIO, data: bytes | bytearray | memoryview) -> 
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
+
+
+def write_descriptor(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write `data` to an open file, which may take it in pieces."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -3,7 +3,8 @@
     STORE/team/app/oci-layout                 the layout's version
     STORE/team/app/index.json                 every manifest, and its tags as `org.opencontainers.image.ref.name`
     STORE/team/app/blobs/sha256/<hex>         blobs and manifests, as image-spec's "OCI Image Layout" has them
-    STORE/_uploads/<id>                       what is on its way in; renamed into place when it is whole
+    STORE/_uploads/<id>                       what is on its way in, unless it is small and still in memory; renamed
+                                              into place when it is whole
 
 A segment of a repository's name that would clash with a layout's own files, or with a device on Windows, has an
 underscore in front on disk: repository `a/blobs` lies in `STORE/a/_blobs`.
@@ -22,7 +23,7 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, BinaryIO, TypeVar
 
-from ..content import Content, chunks, file_size, is_file, open_slice, write_all
+from ..content import Content, chunks, file_size, is_file, open_slice, write_all, write_descriptor
 from ..errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
 from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
@@ -44,7 +45,13 @@ KEPT = 512
 KEPT_BYTES = 16 * 1024
 """Bytes that each of them may have."""
 
+SMALL = 64 * 1024
+"""Up to so many bytes an upload is kept in memory until it is whole."""
+
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _Read = TypeVar("_Read")
+_Moved = TypeVar("_Moved")
 _UNREAD: Signature = (-1, -1, -1)
 
 _UPLOAD = re.compile("[0-9a-f]{32}")
@@ -94,11 +101,20 @@ class DirectoryStore:
         return self._read(name, digest, open_slice)
 
     def _read(self, name: Name, digest: Digest, read: Callable[[str], _Read]) -> _Read:
-        """What `read` makes of the blob's file. Raises BlobUnknown."""
-        with suppress(FileNotFoundError, NameUnknown):
-            layout, index = self._known(name)
-            if _is_blob(index, digest):
-                return read(layout.file(digest))
+        """What `read` makes of the blob's file. Raises BlobUnknown.
+
+        The file goes first: where there is none, the index need not be looked at.
+        """
+        layout = self._layouts.get(name) or self._find(name)
+        if layout is not None and layout.is_own():
+            try:
+                found = read(layout.file(digest))
+            except FileNotFoundError:
+                pass
+            else:
+                index = layout.known()
+                if index is not None and _is_blob(index, digest):
+                    return found
         raise BlobUnknown(f"blob {digest} is not known in {name}", detail={"digest": digest})
 
     def upload(self, name: Name, algorithm: str = "sha256") -> DirectoryUpload:
@@ -176,17 +192,35 @@ class DirectoryStore:
         for upload in uploads:
             upload.cancel()
 
-    def new_file(self) -> tuple[str, BinaryIO]:
-        """A new file beside the repositories, claimed by this process, to be renamed or removed by the caller."""
-        path = f"{self._uploads}/{os.urandom(16).hex()}"
+    def new_file(self, name: str = "") -> tuple[str, int]:
+        """A new file beside the repositories, open, to be closed, and renamed or removed, by the caller."""
+        path = f"{self._uploads}/{name or os.urandom(16).hex()}"
         try:
-            file = open(path, "xb", buffering=0)  # noqa: SIM115
+            return path, os.open(path, _NEW, 0o666)
         except FileNotFoundError:
             os.makedirs(self._uploads, exist_ok=True)
-            file = open(path, "xb", buffering=0)  # noqa: SIM115
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return path, file
+            return path, os.open(path, _NEW, 0o666)
+
+    def bring(self, data: bytes | bytearray, move: Callable[[str], _Moved], again: int = 3) -> _Moved:
+        """What `move` says, which renames a new file with `data`. Raises FileNotFoundError where it has no folder.
+
+        Nothing locks the file, so another process that starts may take it for a leftover: then it is written `again`.
+        """
+        path, descriptor = self.new_file()
+        try:
+            try:
+                write_descriptor(descriptor, data)
+                self.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            return move(path)
+        except FileNotFoundError:
+            if _unlink(path) or not again:
+                raise
+        except BaseException:
+            _unlink(path)
+            raise
+        return self.bring(data, move, again - 1)
 
     def create(self, target: str, data: bytes) -> Signature:
         """As `replace`, but what is there stays: another process may have made it at the same moment."""
@@ -194,20 +228,16 @@ class DirectoryStore:
 
     def replace(self, target: str, data: bytes, move: Callable[[str, str], None] | None = None) -> Signature:
         """Let `target` hold `data`: what it held before, or all of it, never a part. The signature of the new file."""
-        path, file = self.new_file()
-        try:
-            with file:
-                write_all(file, data)
-                self.sync(file.fileno())
-                written = signature(os.fstat(file.fileno()))
+
+        def moved(path: str) -> Signature:
+            written = signature(os.lstat(path))
             (move or os.replace)(path, target)
             self.sync(os.path.dirname(target))
-        except BaseException:
-            _unlink(path)
-            raise
-        if move is not None:
-            _unlink(path)
-        return written
+            if move is not None:
+                _unlink(path)
+            return written
+
+        return self.bring(data, moved)
 
     def keep(self, name: Name, digest: Digest, data: bytes) -> None:
         """Keep a manifest in memory, too, and the longest kept no longer."""
@@ -266,9 +296,9 @@ class DirectoryStore:
     def _copy(self, source: str, target: str) -> None:
         from shutil import copyfileobj  # seldom needed, and it brings every compression
 
-        path, file = self.new_file()
+        path, descriptor = self.new_file()
         try:
-            with file, open(source, "rb") as original:
+            with open(descriptor, "wb", buffering=0) as file, open(source, "rb") as original:
                 copyfileobj(original, file)
                 self.sync(file.fileno())
             _move(path, target)
@@ -295,46 +325,72 @@ class DirectoryStore:
 
 
 class DirectoryUpload:
-    """An upload in a file of its own, renamed into the repository when it is whole."""
+    """An upload in memory while it is small, else in a file; renamed into the repository when it is whole."""
 
     def __init__(self, store: DirectoryStore, name: Name, algorithm: str) -> None:
+        self.id = os.urandom(16).hex()
         self.size = 0
         self._hash = hasher(algorithm)
         self._store = store
         self._name = name
-        self._path, self._file = store.new_file()
-        self._moved = False
-        self.id = self._path[-32:]
+        self._memory = bytearray()
+        self._path = ""
+        self._file: BinaryIO | None = None
+        self._over = False
 
     def write(self, data: bytes | memoryview) -> None:
-        write_all(self._file, data)
+        if self._over:
+            raise ValueError("the upload is over")
+        if self._file is None and self.size + len(data) <= SMALL:
+            self._memory += data
+        else:
+            write_all(self._on_disk(), data)
         self._hash.update(data)
         self.size += len(data)
 
     def commit(self, digest: Digest) -> None:
         try:
-            self._store.sync(self._file.fileno())
-            self._file.close()
-            verify(digest, self._hash, open_slice(self._path) if digest.algorithm != self._hash.name else b"")
+            verify(digest, self._hash, self._content() if digest.algorithm != self._hash.name else b"")
             self.place(digest)
         finally:
             self.cancel()
 
     def place(self, digest: Digest) -> None:
         """Rename what was written into the repository as the blob `digest`, checked by nobody."""
-        if not self._file.closed:
-            self._store.sync(self._file.fileno())
+        if self._over:
+            raise ValueError("the upload is over")
+        layout = self._store._layout(self._name)
+        if self._file is None:
+            self._store.bring(self._memory, lambda path: layout.take(digest, partial(_move, path)))
+            return
+        self._store.sync(self._file.fileno())
         self._file.close()
-        self._store._layout(self._name).take(digest, partial(_move, self._path))
-        self._moved = True
+        layout.take(digest, partial(_move, self._path))
+        self._path = ""
 
     def cancel(self) -> None:
-        self._file.close()
-        if not self._moved:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
-            self._moved = True
+        self._over = True
+        self._memory = bytearray()
+        if self._file is not None:
+            self._file.close()
+        path, self._path = self._path, ""
+        if path:
+            _unlink(path)
         self._store.forget(self)
+
+    def _on_disk(self) -> BinaryIO:
+        """The file, with all that has been written so far."""
+        if self._file is None:
+            self._path, descriptor = self._store.new_file(self.id)
+            self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_all(self._file, self._memory)
+            self._memory = bytearray()
+        return self._file
+
+    def _content(self) -> Content:
+        return memoryview(self._memory) if self._file is None else open_slice(self._path)
 
 
 class _Layout:
@@ -345,6 +401,7 @@ class _Layout:
         self._store = store
         self._name = name
         self._folder = str(store.path.joinpath(*map(_on_disk, name.split("/"))))
+        self._blobs = f"{self._folder}/blobs/"
         self._file = IndexFile(f"{self._folder}/index.json", store.replace, _key, store.sync)
         self._index = Index(name)
         self._seen: Signature | None = _UNREAD
@@ -362,6 +419,10 @@ class _Layout:
             self._own = not any(map(os.path.islink, (*self._above(), *inside)))
         return self._own
 
+    def _refuse_links(self) -> None:
+        if not self.is_own():
+            raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
+
     def _above(self) -> Iterator[str]:
         """Its folder, and those it is in, up to the store's own."""
         folder = Path(self._folder)
@@ -370,7 +431,7 @@ class _Layout:
             folder = folder.parent
 
     def file(self, digest: Digest) -> str:
-        return f"{self._folder}/blobs/{digest.algorithm}/{digest.encoded}"
+        return self._blobs + digest.replace(":", "/")
 
     def index(self) -> Index:
         """What index.json says, read again if it has changed under us; nothing where there is none."""
@@ -384,17 +445,31 @@ class _Layout:
     def known(self) -> Index | None:
         """The index, with one look at the disk; None where there is no layout."""
         index = self.index()
-        return index if self._seen is not None and self.is_own() else None
+        return index if self._seen is not None and (self._own or self.is_own()) else None
 
     @contextmanager
-    def change(self) -> Iterator[Index]:
-        """The index, to be changed and saved in the block, by nobody else meanwhile; where that fails, as it was."""
-        with self.lock, self._file.locked():
+    def change(self, make: Callable[[], None] | None = None) -> Iterator[Index]:
+        """The index, to be changed and saved in the block, by nobody else meanwhile; where that fails, as it was.
+
+        `make` makes the layout where there is none. Raises FileNotFoundError where it is not given.
+        """
+        with self.lock:
             try:
-                yield self.index()
+                found = self._file.lock()
+            except FileNotFoundError:
+                if make is None:
+                    raise
+                make()
+                found = self._file.lock()
+            try:
+                if found != self._seen:
+                    self._load(found)
+                yield self._index
             except BaseException:
                 self._seen = _UNREAD
                 raise
+            finally:
+                self._file.unlock()
 
     def is_blob(self, digest: Digest) -> bool:
         """False for a manifest that was not pushed as a blob as well: it is no blob of the repository (SPEC C6)."""
@@ -426,33 +501,34 @@ class _Layout:
             if self.known() is None:
                 self._make(digest)
             self._bring(digest, move)
-            self._store.sync(os.path.dirname(self.file(digest)))
             if not _is_blob(self._index, digest):
                 with self.change() as index:
                     self._mark(index, digest, also_a_blob=True)
 
     def put(self, manifest: Manifest, tags: Sequence[Tag], expected: Collection[Digest] | None) -> None:
         digest = manifest.digest
-        with self.lock:
-            if self.known() is None:
-                self._index.expect(tags, expected)  # what is refused makes no repository known
-                self._make(digest)
-            with self.change() as index:
-                index.expect(tags, expected)
-                before = index.manifests.get(digest)
-                also_a_blob = _is_blob(index, digest) and is_file(self.file(digest))
-                self._bring(digest, lambda path: self._store.replace(path, manifest.data))
-                try:
-                    keys = [*tags, digest, *index.named(tags)]
-                    index.add(manifest, tags)
-                    _mark(index, digest, also_a_blob=also_a_blob)
-                    if before != index.manifests[digest]:
-                        keys += index.tags_of(digest)
-                    self._save(keys)
-                except BaseException:
-                    if before is None and not also_a_blob:  # else it would pass for a blob
-                        _unlink(self.file(digest))
-                    raise
+
+        def make() -> None:
+            Index(self._name).expect(tags, expected)  # what is refused makes no repository known
+            self._make(digest)
+
+        self._refuse_links()
+        with self.change(make) as index:
+            index.expect(tags, expected)
+            before = index.manifests.get(digest)
+            also_a_blob = _is_blob(index, digest) and is_file(self.file(digest))
+            self._store.bring(manifest.data, lambda path: self._bring(digest, partial(_move, path)))
+            try:
+                keys = [*tags, digest, *index.named(tags)]
+                index.add(manifest, tags)
+                _mark(index, digest, also_a_blob=also_a_blob)
+                if before != index.manifests[digest]:
+                    keys += index.tags_of(digest)
+                self._save(keys)
+            except BaseException:
+                if before is None and not also_a_blob:  # else it would pass for a blob
+                    _unlink(self.file(digest))
+                raise
 
     def remove(self, digest: Digest) -> None:
         with self.change() as index:
@@ -505,15 +581,16 @@ class _Layout:
 
     def _bring(self, digest: Digest, move: Callable[[str], object]) -> None:
         """Let `move` bring something to where `digest` lies, whose folder it may be the first in."""
+        path = self.file(digest)
         try:
-            move(self.file(digest))
+            move(path)
         except FileNotFoundError:
             self._make(digest)
-            move(self.file(digest))
+            move(path)
+        self._store.sync(os.path.dirname(path))
 
     def _make(self, digest: Digest) -> None:
-        if not self.is_own():
-            raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
+        self._refuse_links()
         folder = os.path.dirname(self.file(digest))
         os.makedirs(folder, exist_ok=True)
         if self.known() is None:
@@ -545,7 +622,7 @@ class _Layout:
         entry = descriptor.to_json()
         if annotations:
             entry["annotations"] = {**descriptor.annotations, **annotations}
-        return json.dumps(entry, separators=(",", ":")).encode()
+        return _encode(entry).encode()
 
     def _whole(self) -> Whole:
         keys: list[str] = []
@@ -606,6 +683,8 @@ class _Layout:
 def _mark(index: Index, digest: Digest, *, also_a_blob: bool) -> None:
     """Note, or no longer note, that the manifest's bytes are a blob of the repository, too."""
     descriptor = index.manifests[digest]
+    if also_a_blob == (ALSO_A_BLOB in descriptor.annotations):
+        return
     annotations = {key: value for key, value in descriptor.annotations.items() if key != ALSO_A_BLOB}
     if also_a_blob:
         annotations[ALSO_A_BLOB] = "true"
@@ -623,9 +702,13 @@ def _key(entry: Any) -> str:
     return _tag_of(descriptor.annotations.get(REF_NAME, "")) or descriptor.digest
 
 
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
+def _unlink(path: str) -> bool:
+    """Whether there was something to remove."""
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _fsync(what: int | str) -> None:
