@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 
 from tinyreg import DirectoryStore, MemoryStore, Registry, wire
+from tinyreg.content import SMALL
 from tinyreg.errors import BlobTooLarge
 from tinyreg.reference import Digest, Name
 from tinyreg.server import Server
 from tinyreg.store import Store
-from tinyreg.store.directory import SMALL
 from tinyreg.store.limited import Limited
 from tinyreg.wire import Disconnected, Patience, Request, Response
 

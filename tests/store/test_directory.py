@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from tinyreg import content
-from tinyreg.content import FileSlice
+from tinyreg.content import SMALL, FileSlice
 from tinyreg.errors import BlobUnknown, DigestInvalid, ManifestUnknown
 from tinyreg.manifest import OCI_INDEX, Descriptor, Manifest
 from tinyreg.reference import Digest, Name, Tag
 from tinyreg.store import directory, indexfile
-from tinyreg.store.directory import ALSO_A_BLOB, REF_NAME, SMALL, DirectoryStore
+from tinyreg.store.directory import ALSO_A_BLOB, REF_NAME, DirectoryStore
 
 from . import APP, DATA, DIGEST, OTHER, V1, V2, files, has_blob, image, index, push
 
@@ -106,10 +106,12 @@ def test_a_file_in_place_of_the_folder_is_an_oserror(tmp_path: Path) -> None:
         DirectoryStore(tmp_path / "file")
 
 
-def test_content_is_a_slice_of_the_file_in_the_layout(store: DirectoryStore, tmp_path: Path) -> None:
-    content = store.blob(APP, push(store))
+def test_content_is_a_slice_of_the_file_in_the_layout_unless_it_is_small(store: DirectoryStore, tmp_path: Path) -> None:
+    digest = push(store, data=bytes(SMALL + 1))
+    content = store.blob(APP, digest)
     assert isinstance(content, FileSlice)
-    assert os.fstat(content.file.fileno()).st_ino == blob_file(tmp_path, DIGEST).stat().st_ino
+    assert os.fstat(content.file.fileno()).st_ino == blob_file(tmp_path, digest).stat().st_ino
+    assert store.blob(APP, push(store, data=bytes(SMALL))) == bytes(SMALL)
 
 
 def test_an_upload_is_in_memory_while_it_is_small_then_one_file_beside_the_repositories(

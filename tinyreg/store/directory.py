@@ -23,7 +23,18 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, BinaryIO, TypeVar
 
-from ..content import Content, chunks, file_size, is_file, open_slice, write_all, write_descriptor
+from ..content import (
+    BINARY,
+    SMALL,
+    Content,
+    chunks,
+    file_size,
+    is_file,
+    open_slice,
+    read_small,
+    write_all,
+    write_descriptor,
+)
 from ..errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
 from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
@@ -45,10 +56,7 @@ KEPT = 512
 KEPT_BYTES = 16 * 1024
 """Bytes that each of them may have."""
 
-SMALL = 64 * 1024
-"""Up to so many bytes an upload is kept in memory until it is whole."""
-
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _Read = TypeVar("_Read")
 _Moved = TypeVar("_Moved")
@@ -81,8 +89,8 @@ class DirectoryStore:
     def __init__(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.sync: Callable[[int | str], None] = _fsync if fsync else _leave_it_to_the_system
-        """Write an open file, or what stands in a folder, out to the disk."""
+        self.sync: Callable[[int | str], None] | None = _fsync if fsync else None
+        """Write an open file, or what stands in a folder, out to the disk; None where the system decides when."""
         self._uploads = str(self.path / "_uploads")
         self.manifests: dict[tuple[Name, Digest], bytes] = {}
         """Kept in memory: what a layout's index lists and a file of it held."""
@@ -98,7 +106,7 @@ class DirectoryStore:
         return self._read(name, digest, file_size)
 
     def blob(self, name: Name, digest: Digest) -> Content:
-        return self._read(name, digest, open_slice)
+        return self._read(name, digest, read_small)
 
     def _read(self, name: Name, digest: Digest, read: Callable[[str], _Read]) -> _Read:
         """What `read` makes of the blob's file. Raises BlobUnknown.
@@ -106,7 +114,7 @@ class DirectoryStore:
         The file goes first: where there is none, the index need not be looked at.
         """
         layout = self._layouts.get(name) or self._find(name)
-        if layout is not None and layout.is_own():
+        if layout is not None and (layout.own or layout.is_own()):
             try:
                 found = read(layout.file(digest))
             except FileNotFoundError:
@@ -201,16 +209,17 @@ class DirectoryStore:
             os.makedirs(self._uploads, exist_ok=True)
             return path, os.open(path, _NEW, 0o666)
 
-    def bring(self, data: bytes | bytearray, move: Callable[[str], _Moved], again: int = 3) -> _Moved:
+    def bring(self, data: bytes | bytearray, move: Callable[[str], _Moved], name: str = "", again: int = 3) -> _Moved:
         """What `move` says, which renames a new file with `data`. Raises FileNotFoundError where it has no folder.
 
         Nothing locks the file, so another process that starts may take it for a leftover: then it is written `again`.
         """
-        path, descriptor = self.new_file()
+        path, descriptor = self.new_file(name)
         try:
             try:
                 write_descriptor(descriptor, data)
-                self.sync(descriptor)
+                if self.sync is not None:
+                    self.sync(descriptor)
             finally:
                 os.close(descriptor)
             return move(path)
@@ -220,7 +229,7 @@ class DirectoryStore:
         except BaseException:
             _unlink(path)
             raise
-        return self.bring(data, move, again - 1)
+        return self.bring(data, move, name, again - 1)
 
     def create(self, target: str, data: bytes) -> Signature:
         """As `replace`, but what is there stays: another process may have made it at the same moment."""
@@ -232,7 +241,8 @@ class DirectoryStore:
         def moved(path: str) -> Signature:
             written = signature(os.lstat(path))
             (move or os.replace)(path, target)
-            self.sync(os.path.dirname(target))
+            if self.sync is not None:
+                self.sync(os.path.dirname(target))
             if move is not None:
                 _unlink(path)
             return written
@@ -300,7 +310,8 @@ class DirectoryStore:
         try:
             with open(descriptor, "wb", buffering=0) as file, open(source, "rb") as original:
                 copyfileobj(original, file)
-                self.sync(file.fileno())
+                if self.sync is not None:
+                    self.sync(file.fileno())
             _move(path, target)
         except BaseException:
             _unlink(path)
@@ -361,9 +372,10 @@ class DirectoryUpload:
             raise ValueError("the upload is over")
         layout = self._store._layout(self._name)
         if self._file is None:
-            self._store.bring(self._memory, lambda path: layout.take(digest, partial(_move, path)))
+            self._store.bring(self._memory, lambda path: layout.take(digest, partial(_move, path)), self.id)
             return
-        self._store.sync(self._file.fileno())
+        if self._store.sync is not None:
+            self._store.sync(self._file.fileno())
         self._file.close()
         layout.take(digest, partial(_move, self._path))
         self._path = ""
@@ -407,20 +419,21 @@ class _Layout:
         self._seen: Signature | None = _UNREAD
         self._top: dict[str, Any] = {}
         self._has_referrers = False
-        self._own = False
+        self.own = False
+        """Whether `is_own` has said so."""
 
     def exists(self) -> bool:
         return self._file.signature() is not None and self.is_own()
 
     def is_own(self) -> bool:
         """Whether no folder of it is a symbolic link, which might lead out of the store."""
-        if not self._own:
+        if not self.own:
             inside = (f"{self._folder}/blobs", *(f"{self._folder}/blobs/{each}" for each in ("sha256", "sha512")))
-            self._own = not any(map(os.path.islink, (*self._above(), *inside)))
-        return self._own
+            self.own = not any(map(os.path.islink, (*self._above(), *inside)))
+        return self.own
 
     def _refuse_links(self) -> None:
-        if not self.is_own():
+        if not (self.own or self.is_own()):
             raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
 
     def _above(self) -> Iterator[str]:
@@ -444,8 +457,8 @@ class _Layout:
 
     def known(self) -> Index | None:
         """The index, with one look at the disk; None where there is no layout."""
-        index = self.index()
-        return index if self._seen is not None and (self._own or self.is_own()) else None
+        index = self._index if self._file.signature() == self._seen else self.index()
+        return index if self._seen is not None and (self.own or self.is_own()) else None
 
     @contextmanager
     def change(self, make: Callable[[], None] | None = None) -> Iterator[Index]:
@@ -481,7 +494,7 @@ class _Layout:
     def read(self, digest: Digest, media_type: str) -> Manifest | None:
         """The manifest in the file, or None where it is not there."""
         try:
-            return Manifest(bytes(open_slice(self.file(digest))), digest, media_type)
+            return Manifest(bytes(read_small(self.file(digest))), digest, media_type)
         except FileNotFoundError:
             return None
 
@@ -587,15 +600,17 @@ class _Layout:
         except FileNotFoundError:
             self._make(digest)
             move(path)
-        self._store.sync(os.path.dirname(path))
+        if self._store.sync is not None:
+            self._store.sync(os.path.dirname(path))
 
     def _make(self, digest: Digest) -> None:
         self._refuse_links()
         folder = os.path.dirname(self.file(digest))
         os.makedirs(folder, exist_ok=True)
         if self.known() is None:
-            for each in (folder, f"{self._folder}/blobs", *self._above(), str(self._store.path)):
-                self._store.sync(each)
+            if self._store.sync is not None:
+                for each in (folder, f"{self._folder}/blobs", *self._above(), str(self._store.path)):
+                    self._store.sync(each)
             self._store.replace(f"{self._folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             first = IndexFile(self._file.path, self._store.create, _key, self._store.sync)
             first.rewrite({"schemaVersion": 2, "mediaType": OCI_INDEX}, ())
@@ -720,10 +735,6 @@ def _fsync(what: int | str) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _leave_it_to_the_system(what: int | str) -> None:
-    pass
 
 
 def _move(source: str, target: str) -> None:

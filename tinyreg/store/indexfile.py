@@ -21,7 +21,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from ..content import open_plain, write_descriptor
+from ..content import BINARY, open_plain, read_descriptor, write_descriptor
 
 try:
     import fcntl
@@ -40,7 +40,6 @@ Span = tuple[int, int, int]
 SLACK = 4096
 """Bytes that may be blank in any case."""
 
-_BINARY = getattr(os, "O_BINARY", 0)
 _OPENING = '"manifests":['
 _NEXT = re.compile(r"\s*(,?)\s*(?=\{)")
 _END = re.compile(r"\s*(?=\]\}\s*\Z)")
@@ -60,7 +59,7 @@ class IndexFile:
         path: str,
         replace: Callable[[str, bytes], Signature],
         key: Callable[[Any], str],
-        sync: Callable[[int], None] = lambda descriptor: None,
+        sync: Callable[[int], None] | None = None,
     ) -> None:
         self.path = path
         self._sync = sync
@@ -79,7 +78,7 @@ class IndexFile:
             found = os.lstat(self.path)
         except FileNotFoundError:
             return None
-        return signature(found) if stat.S_ISREG(found.st_mode) else None
+        return (found.st_mtime_ns, found.st_size, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
     def forget(self) -> None:
         """Let the next change replace the file: there is more to say than its entries."""
@@ -91,7 +90,7 @@ class IndexFile:
         Raises OSError; FileNotFoundError also for a symbolic link, which is not followed.
         """
         while True:
-            descriptor = open_plain(self.path, os.O_RDWR | _BINARY)
+            descriptor = open_plain(self.path, os.O_RDWR | BINARY)
             try:
                 if fcntl is not None:
                     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -115,7 +114,7 @@ class IndexFile:
         """What it says beside its entries, and those. Raises OSError, ValueError for no JSON, and what `key` raises."""
         if self._file is not None:
             return self._read(self._file)
-        descriptor = open_plain(self.path, os.O_RDONLY | _BINARY)
+        descriptor = open_plain(self.path, os.O_RDONLY | BINARY)
         try:
             if fcntl is not None:
                 fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -137,7 +136,8 @@ class IndexFile:
         self._append(self._file, fresh, first=not self._spans and not old)
         for span in old:
             self._blank(self._file, span)
-        self._sync(self._file)
+        if self._sync is not None:
+            self._sync(self._file)
         found = signature(os.fstat(self._file))
         if found[1] > 2 * self._live + SLACK:
             return self.rewrite(*whole())
@@ -227,10 +227,7 @@ def signature(found: os.stat_result) -> Signature:
 def read_at(file: int, at: int, size: int) -> bytes:
     """`size` bytes of an open file, from `at` on; fewer where it ends."""
     os.lseek(file, at, os.SEEK_SET)
-    data = b""
-    while size > len(data) and (more := os.read(file, size - len(data))):
-        data += more
-    return data
+    return read_descriptor(file, size)
 
 
 def write_at(file: int, at: int, data: bytes) -> None:
