@@ -464,17 +464,22 @@ def test_a_failing_save_takes_no_blob_away(store: DirectoryStore, monkeypatch: p
     assert bytes(store.blob(APP, image().digest)) == image().data
 
 
-def test_a_failing_commit_leaves_no_blob_and_no_file(
-    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [SMALL, SMALL + 1])
+@pytest.mark.parametrize("call", ["open", "write", "replace"])
+def test_a_failing_upload_leaves_no_blob_and_no_file(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, call: str
 ) -> None:
     push(store, data=b"first")
-    before = files(tmp_path)
-    upload = store.upload(APP)
-    upload.write(DATA)
-    monkeypatch.setattr(os, "replace", refuse(errno.ENOSPC))
-    with pytest.raises(OSError, match="No space"):
-        upload.commit(DIGEST)
+    before, data = files(tmp_path), bytes(size)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse(errno.ENOSPC))
+        if size > SMALL and call == "write":  # which is the file's own, and told when it is written
+            patch.setattr(directory, "write_all", refuse(errno.ENOSPC))
+        with pytest.raises(OSError, match="No space"):
+            store.put_blob(APP, Digest.of(data), data)
     assert files(tmp_path) == before
+    assert list((tmp_path / "_uploads").iterdir()) == []
+    push(store, data=data)  # the control
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["the target is there", "it is not"])
