@@ -32,6 +32,13 @@ def test_the_table_and_the_json_have_the_figures_of_the_rows_that_were_asked_for
     assert {"cores", "Python", "date"} <= report["machine"].keys()
 
 
+def test_the_disk_s_ceiling_is_one_line_and_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks.disk", str(tmp_path)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.endswith(" pushes/s\n")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_registry_that_does_not_answer_costs_its_figures_and_not_the_run() -> None:
     done = benchmark("--only", "base", "--registry", "memory", "--url", "gone=http://127.0.0.1:1")
     assert done.returncode == 0

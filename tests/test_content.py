@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyreg import content
-from tinyreg.content import CHUNK, Content, FileSlice, OpenFile, chunks, open_slice
+from tinyreg.content import CHUNK, SMALL, Content, FileSlice, OpenFile, chunks, open_slice, read_small
 
 DATA = bytes(range(256)) * 4
 
@@ -157,6 +157,35 @@ def test_slicing_a_slice_is_slicing_bytes(
     assert (len(inner), bytes(inner)) == (len(expected_inner), expected_inner)
 
 
+# Small files
+
+
+@pytest.mark.parametrize("size", [0, 1, SMALL, SMALL + 1])
+def test_a_small_file_is_read_and_a_larger_one_opened(tmp_path: Path, size: int) -> None:
+    (tmp_path / "file").write_bytes(bytes(size))
+    before = set(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else set()
+    found = read_small(str(tmp_path / "file"))
+    assert isinstance(found, bytes if size <= SMALL else FileSlice)
+    assert bytes(found) == bytes(size)
+    del found
+    assert before == (set(os.listdir("/proc/self/fd")) if before else set())
+
+
+def test_a_descriptor_that_takes_and_gives_bytes_in_pieces_gets_and_gives_them_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, write = os.read, os.write
+    monkeypatch.setattr(os, "read", lambda descriptor, size: read(descriptor, min(3, size)))
+    monkeypatch.setattr(os, "write", lambda descriptor, data: write(descriptor, data[:3]))
+    descriptor = os.open(tmp_path / "file", os.O_RDWR | os.O_CREAT | content.BINARY)
+    try:
+        content.write_descriptor(descriptor, DATA)
+        os.lseek(descriptor, 0, os.SEEK_SET)
+        assert content.read_descriptor(descriptor, len(DATA) + 1) == DATA  # which ends before
+    finally:
+        os.close(descriptor)
+
+
 # What is no plain file
 
 
@@ -173,9 +202,12 @@ def test_a_symbolic_link_and_a_folder_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "file")
     assert bytes(open_slice(tmp_path / "file")) == b"plain"
     assert (content.file_size(tmp_path / "file"), content.is_file(tmp_path / "file")) == (5, True)
+    assert read_small(str(tmp_path / "file")) == b"plain"
     for other in ("link", "missing"):
         with pytest.raises(FileNotFoundError):
             open_slice(tmp_path / other)
+        with pytest.raises(FileNotFoundError):
+            read_small(str(tmp_path / other))
     for other in ("link", "missing", "file/below", "."):
         assert not content.is_file(tmp_path / other)
     with pytest.raises(FileNotFoundError, match="not a regular file"):

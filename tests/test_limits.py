@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 from tinyreg import DirectoryStore, MemoryStore, Registry, wire
+from tinyreg.content import SMALL
 from tinyreg.errors import BlobTooLarge
 from tinyreg.reference import Digest, Name
 from tinyreg.server import Server
@@ -305,7 +306,7 @@ def test_what_the_system_refuses_is_told_in_the_spec_s_form_and_is_no_bug_of_our
         monkeypatch.setattr(DirectoryStore, "new_file", refuse)
         for target, method, body in (
             (f"/v2/app/blobs/uploads/?digest={DIGEST}", "POST", BLOB),
-            ("/v2/app/blobs/uploads/", "POST", b""),
+            (ask(registry, "/v2/app/blobs/uploads/", "POST", b"").headers["Location"], "PATCH", bytes(SMALL + 1)),
             ("/v2/app/manifests/2", "PUT", b'{"schemaVersion":2}'),
         ):
             answer = ask(registry, target, method, body, Content_Type=OCI)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tinyreg import DirectoryStore, MemoryStore, Registry
+from tinyreg.content import SMALL
 from tinyreg.errors import ManifestUnknown, NameInvalid
 from tinyreg.server import Server
 
@@ -87,7 +88,11 @@ def test_stop_leaves_no_thread_and_no_descriptor(tmp_path: Path) -> None:
     registry = Registry(tmp_path / "store").start()
     connection = http.client.HTTPConnection(registry.host, timeout=10)
     connection.request("POST", "/v2/a/blobs/uploads/")
+    session = connection.getresponse()
+    session.read()
+    connection.request("PATCH", session.headers["Location"], bytes(SMALL + 1))
     connection.getresponse().read()
+    assert len(list((tmp_path / "store" / "_uploads").iterdir())) == 1
     assert threading.active_count() > threads
     registry.stop()
     connection.close()

@@ -16,6 +16,8 @@ from weakref import finalize
 
 CHUNK = 256 * 1024
 """Bytes moved at once where bytes have to be moved."""
+SMALL = 64 * 1024
+"""Up to so many bytes, content is cheaper in memory than in a file that is kept open."""
 
 
 class OpenFile:
@@ -76,6 +78,8 @@ class FileSlice:
 Content = bytes | memoryview | FileSlice
 
 
+BINARY = getattr(os, "O_BINARY", 0)
+"""What Windows has to be told when a descriptor is opened."""
 _NOT_PLAIN = (errno.ELOOP, errno.EMLINK, errno.ENXIO)
 # What lies in a folder need not be ours: a link may lead out of it, and opening a pipe may wait for ever (CWE-59).
 _PLAIN = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
@@ -85,6 +89,21 @@ def open_slice(path: str | os.PathLike[str]) -> FileSlice:
     """The file at `path`, whole. Raises OSError; FileNotFoundError for a symbolic link and for what is no file."""
     opened = OpenFile(open(path, "rb", buffering=0, opener=open_plain))  # noqa: SIM115
     return FileSlice(opened, 0, _plain(os.fstat(opened.fileno()), path).st_size)
+
+
+def read_small(path: str) -> bytes | FileSlice:
+    """The file at `path`, read if it is small and open if it is not. Raises what `open_slice` raises."""
+    descriptor = open_plain(path, os.O_RDONLY | BINARY)
+    try:
+        size = _plain(os.fstat(descriptor), path).st_size
+        if size <= SMALL:
+            return read_descriptor(descriptor, size)
+        opened = OpenFile(open(descriptor, "rb", buffering=0))  # noqa: SIM115
+        descriptor = -1
+        return FileSlice(opened, 0, size)
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 def file_size(path: str | os.PathLike[str]) -> int:
@@ -134,3 +153,18 @@ def write_all(file: BinaryIO | FileIO, data: bytes | bytearray | memoryview) -> 
     view = memoryview(data)
     while view:
         view = view[file.write(view) :]
+
+
+def write_descriptor(descriptor: int, data: bytes | bytearray | memoryview) -> None:
+    """Write `data` to an open file, which may take it in pieces. Raises OSError."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def read_descriptor(descriptor: int, size: int) -> bytes:
+    """`size` bytes of an open file, from where it stands; fewer where it ends. Raises OSError."""
+    data = os.read(descriptor, size)
+    while len(data) < size and (more := os.read(descriptor, size - len(data))):
+        data += more
+    return data

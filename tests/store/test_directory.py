@@ -5,12 +5,12 @@ import json
 import os
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, BinaryIO
+from typing import Any
 
 import pytest
 
 from tinyreg import content
-from tinyreg.content import FileSlice
+from tinyreg.content import SMALL, FileSlice
 from tinyreg.errors import BlobUnknown, DigestInvalid, ManifestUnknown
 from tinyreg.manifest import OCI_INDEX, Descriptor, Manifest
 from tinyreg.reference import Digest, Name, Tag
@@ -57,7 +57,7 @@ def refuse(number: int) -> Any:
 def full(write_at: Any) -> Any:
     """A disk that takes a part of what is written, and has just room for what was there before."""
 
-    def write(file: BinaryIO, at: int, data: bytes) -> None:
+    def write(file: int, at: int, data: bytes) -> None:
         write_at(file, at, data if data == b"]}" else data[: len(data) // 2])
         if data != b"]}":
             raise OSError(errno.ENOSPC, "disk full")
@@ -106,17 +106,53 @@ def test_a_file_in_place_of_the_folder_is_an_oserror(tmp_path: Path) -> None:
         DirectoryStore(tmp_path / "file")
 
 
-def test_content_is_a_slice_of_the_file_in_the_layout(store: DirectoryStore, tmp_path: Path) -> None:
-    content = store.blob(APP, push(store))
+def test_content_is_a_slice_of_the_file_in_the_layout_unless_it_is_small(store: DirectoryStore, tmp_path: Path) -> None:
+    digest = push(store, data=bytes(SMALL + 1))
+    content = store.blob(APP, digest)
     assert isinstance(content, FileSlice)
-    assert os.fstat(content.file.fileno()).st_ino == blob_file(tmp_path, DIGEST).stat().st_ino
+    assert os.fstat(content.file.fileno()).st_ino == blob_file(tmp_path, digest).stat().st_ino
+    assert store.blob(APP, push(store, data=bytes(SMALL))) == bytes(SMALL)
 
 
-def test_an_upload_is_one_file_beside_the_repositories(store: DirectoryStore, tmp_path: Path) -> None:
+def test_an_upload_is_in_memory_while_it_is_small_then_one_file_beside_the_repositories(
+    store: DirectoryStore, tmp_path: Path
+) -> None:
+    upload, whole = store.upload(APP), b"".join([DATA] * (SMALL // len(DATA) + 1))
+    upload.write(whole[:SMALL])
+    assert files(tmp_path) == {}
+    upload.write(whole[SMALL:])
+    assert files(tmp_path) == {f"_uploads/{upload.id}": whole}
+    upload.cancel()
+    assert files(tmp_path) == {}
+
+
+@pytest.mark.parametrize("small", [0, len(DATA) // 2, SMALL], ids=["at once", "halfway", "never"])
+@pytest.mark.parametrize("algorithm", ["sha256", "sha512"])
+def test_wherever_it_goes_to_disk_the_blob_is_what_was_written(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: int, algorithm: str
+) -> None:
+    monkeypatch.setattr(directory, "SMALL", small)
+    upload, digest = store.upload(APP), Digest.of(DATA, algorithm)
+    for at in range(0, len(DATA), 5):
+        upload.write(DATA[at : at + 5])
+    assert upload.size == len(DATA)
+    upload.commit(digest)
+    assert blob_file(tmp_path, digest).read_bytes() == DATA
+    assert list((tmp_path / "_uploads").iterdir()) == []
+
+
+@pytest.mark.parametrize("small", [0, SMALL], ids=["on disk", "in memory"])
+def test_an_upload_that_is_over_takes_and_places_nothing(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: int
+) -> None:
+    monkeypatch.setattr(directory, "SMALL", small)
     upload = store.upload(APP)
     upload.write(DATA)
-    assert files(tmp_path) == {f"_uploads/{upload.id}": DATA}
-    upload.cancel()
+    store.close()
+    with pytest.raises(ValueError, match="over"):
+        upload.write(DATA)
+    with pytest.raises(ValueError, match="over"):
+        upload.commit(DIGEST)
     assert files(tmp_path) == {}
 
 
@@ -131,11 +167,11 @@ def test_a_digest_mismatch_leaves_nothing_on_disk(store: DirectoryStore, tmp_pat
 
 
 def test_a_committed_upload_was_renamed_into_place(store: DirectoryStore, tmp_path: Path) -> None:
-    upload = store.upload(APP)
-    upload.write(DATA)
+    upload, data = store.upload(APP), bytes(SMALL + 1)
+    upload.write(data)
     inode = (tmp_path / "_uploads" / upload.id).stat().st_ino
-    upload.commit(DIGEST)
-    assert blob_file(tmp_path, DIGEST).stat().st_ino == inode
+    upload.commit(Digest.of(data))
+    assert blob_file(tmp_path, Digest.of(data)).stat().st_ino == inode
     assert list((tmp_path / "_uploads").iterdir()) == []
 
 
@@ -379,7 +415,7 @@ def test_a_folder_removed_behind_our_back_is_an_unknown_blob(store: DirectorySto
     ["", "{", "[]", "null", "7", "{}", '{"manifests": 7}', '{"manifests": [{}]}', '{"manifests": ["x"]}', "\xff"],
 )
 def test_a_broken_index_is_an_oserror_and_is_never_overwritten(tmp_path: Path, text: str) -> None:
-    layout(tmp_path / "team/app", [])
+    layout(tmp_path / "team/app", [], DATA)
     broken = tmp_path / "team/app/index.json"
     broken.write_bytes(text.encode("latin-1"))
     store = DirectoryStore(tmp_path)
@@ -428,17 +464,22 @@ def test_a_failing_save_takes_no_blob_away(store: DirectoryStore, monkeypatch: p
     assert bytes(store.blob(APP, image().digest)) == image().data
 
 
-def test_a_failing_commit_leaves_no_blob_and_no_file(
-    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("size", [SMALL, SMALL + 1])
+@pytest.mark.parametrize("call", ["open", "write", "replace"])
+def test_a_failing_upload_leaves_no_blob_and_no_file(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int, call: str
 ) -> None:
     push(store, data=b"first")
-    before = files(tmp_path)
-    upload = store.upload(APP)
-    upload.write(DATA)
-    monkeypatch.setattr(os, "replace", refuse(errno.ENOSPC))
-    with pytest.raises(OSError, match="No space"):
-        upload.commit(DIGEST)
+    before, data = files(tmp_path), bytes(size)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse(errno.ENOSPC))
+        if size > SMALL and call == "write":  # which is the file's own, and told when it is written
+            patch.setattr(directory, "write_all", refuse(errno.ENOSPC))
+        with pytest.raises(OSError, match="No space"):
+            store.put_blob(APP, Digest.of(data), data)
     assert files(tmp_path) == before
+    assert list((tmp_path / "_uploads").iterdir()) == []
+    push(store, data=data)  # the control
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["the target is there", "it is not"])
@@ -486,11 +527,41 @@ def test_what_a_dead_process_left_is_swept(leftover: Path, tmp_path: Path) -> No
 
 def test_what_a_living_process_writes_is_not_swept(store: DirectoryStore, tmp_path: Path) -> None:
     pytest.importorskip("fcntl")
-    upload = store.upload(APP)
-    upload.write(DATA)
+    upload, data = store.upload(APP), bytes(SMALL + 1)
+    upload.write(data)
     DirectoryStore(tmp_path)
-    upload.commit(DIGEST)
-    assert bytes(store.blob(APP, DIGEST)) == DATA
+    upload.commit(Digest.of(data))
+    assert bytes(store.blob(APP, Digest.of(data))) == data
+
+
+def swept(times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let so many files be swept away by another process just before they are renamed."""
+    left, move = [None] * times, os.replace
+
+    def late(source: str, target: str) -> None:
+        if left:
+            left.pop()
+            DirectoryStore(Path(source).parents[1])
+        move(source, target)
+
+    monkeypatch.setattr(os, "replace", late)
+
+
+def test_what_is_written_at_once_is_written_again_where_another_process_swept_it(
+    store: DirectoryStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    push(store)
+    swept(1, monkeypatch)
+    push(store, data=b"second")
+    swept(1, monkeypatch)
+    store.put_manifest(APP, image(), [V1])
+    again = DirectoryStore(tmp_path)
+    assert bytes(again.blob(APP, Digest.of(b"second"))) == b"second"
+    assert again.manifest(APP, again.resolve(APP, V1)).data == image().data
+    swept(100, monkeypatch)
+    with pytest.raises(FileNotFoundError):  # somebody sweeps all the time
+        push(store, data=b"third")
+    assert list((tmp_path / "_uploads").iterdir()) == []
 
 
 def test_where_there_are_no_locks_uploads_work_and_leftovers_are_swept(
@@ -499,8 +570,10 @@ def test_where_there_are_no_locks_uploads_work_and_leftovers_are_swept(
     monkeypatch.setattr(directory, "fcntl", None)
     store = DirectoryStore(tmp_path)
     assert not leftover.exists()
-    push(store)
-    assert bytes(store.blob(APP, DIGEST)) == DATA
+    for data in (DATA, bytes(SMALL + 1)):
+        assert bytes(store.blob(APP, push(store, data=data))) == data
+    store.put_manifest(APP, image(), [V1])
+    assert DirectoryStore(tmp_path).tags(APP) == [V1]
 
 
 # Clear

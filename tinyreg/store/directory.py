@@ -3,7 +3,8 @@
     STORE/team/app/oci-layout                 the layout's version
     STORE/team/app/index.json                 every manifest, and its tags as `org.opencontainers.image.ref.name`
     STORE/team/app/blobs/sha256/<hex>         blobs and manifests, as image-spec's "OCI Image Layout" has them
-    STORE/_uploads/<id>                       what is on its way in; renamed into place when it is whole
+    STORE/_uploads/<id>                       what is on its way in, unless it is small and still in memory; renamed
+                                              into place when it is whole
 
 A segment of a repository's name that would clash with a layout's own files, or with a device on Windows, has an
 underscore in front on disk: repository `a/blobs` lies in `STORE/a/_blobs`.
@@ -22,7 +23,18 @@ from pathlib import Path
 from threading import Lock, RLock
 from typing import Any, BinaryIO, TypeVar
 
-from ..content import Content, chunks, file_size, is_file, open_slice, write_all
+from ..content import (
+    BINARY,
+    SMALL,
+    Content,
+    chunks,
+    file_size,
+    is_file,
+    open_slice,
+    read_small,
+    write_all,
+    write_descriptor,
+)
 from ..errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
 from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
@@ -44,7 +56,10 @@ KEPT = 512
 KEPT_BYTES = 16 * 1024
 """Bytes that each of them may have."""
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | BINARY
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _Read = TypeVar("_Read")
+_Moved = TypeVar("_Moved")
 _UNREAD: Signature = (-1, -1, -1)
 
 _UPLOAD = re.compile("[0-9a-f]{32}")
@@ -74,8 +89,8 @@ class DirectoryStore:
     def __init__(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
         self.path = Path(path)
         self.path.mkdir(parents=True, exist_ok=True)
-        self.sync: Callable[[int | str], None] = _fsync if fsync else _leave_it_to_the_system
-        """Write an open file, or what stands in a folder, out to the disk."""
+        self.sync: Callable[[int | str], None] | None = _fsync if fsync else None
+        """Write an open file, or what stands in a folder, out to the disk; None where the system decides when."""
         self._uploads = str(self.path / "_uploads")
         self.manifests: dict[tuple[Name, Digest], bytes] = {}
         """Kept in memory: what a layout's index lists and a file of it held."""
@@ -91,14 +106,23 @@ class DirectoryStore:
         return self._read(name, digest, file_size)
 
     def blob(self, name: Name, digest: Digest) -> Content:
-        return self._read(name, digest, open_slice)
+        return self._read(name, digest, read_small)
 
     def _read(self, name: Name, digest: Digest, read: Callable[[str], _Read]) -> _Read:
-        """What `read` makes of the blob's file. Raises BlobUnknown."""
-        with suppress(FileNotFoundError, NameUnknown):
-            layout, index = self._known(name)
-            if _is_blob(index, digest):
-                return read(layout.file(digest))
+        """What `read` makes of the blob's file. Raises BlobUnknown.
+
+        The file goes first: where there is none, the index need not be looked at.
+        """
+        layout = self._layouts.get(name) or self._find(name)
+        if layout is not None and (layout.own or layout.is_own()):
+            try:
+                found = read(layout.file(digest))
+            except FileNotFoundError:
+                pass
+            else:
+                index = layout.known()
+                if index is not None and _is_blob(index, digest):
+                    return found
         raise BlobUnknown(f"blob {digest} is not known in {name}", detail={"digest": digest})
 
     def upload(self, name: Name, algorithm: str = "sha256") -> DirectoryUpload:
@@ -176,17 +200,36 @@ class DirectoryStore:
         for upload in uploads:
             upload.cancel()
 
-    def new_file(self) -> tuple[str, BinaryIO]:
-        """A new file beside the repositories, claimed by this process, to be renamed or removed by the caller."""
-        path = f"{self._uploads}/{os.urandom(16).hex()}"
+    def new_file(self, name: str = "") -> tuple[str, int]:
+        """A new file beside the repositories, open, to be closed, and renamed or removed, by the caller."""
+        path = f"{self._uploads}/{name or os.urandom(16).hex()}"
         try:
-            file = open(path, "xb", buffering=0)  # noqa: SIM115
+            return path, os.open(path, _NEW, 0o666)
         except FileNotFoundError:
             os.makedirs(self._uploads, exist_ok=True)
-            file = open(path, "xb", buffering=0)  # noqa: SIM115
-        if fcntl is not None:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return path, file
+            return path, os.open(path, _NEW, 0o666)
+
+    def bring(self, data: bytes | bytearray, move: Callable[[str], _Moved], name: str = "", again: int = 3) -> _Moved:
+        """What `move` says, which renames a new file with `data`. Raises FileNotFoundError where it has no folder.
+
+        Nothing locks the file, so another process that starts may take it for a leftover: then it is written `again`.
+        """
+        path, descriptor = self.new_file(name)
+        try:
+            try:
+                write_descriptor(descriptor, data)
+                if self.sync is not None:
+                    self.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            return move(path)
+        except FileNotFoundError:
+            if _unlink(path) or not again:
+                raise
+        except BaseException:
+            _unlink(path)
+            raise
+        return self.bring(data, move, name, again - 1)
 
     def create(self, target: str, data: bytes) -> Signature:
         """As `replace`, but what is there stays: another process may have made it at the same moment."""
@@ -194,20 +237,17 @@ class DirectoryStore:
 
     def replace(self, target: str, data: bytes, move: Callable[[str, str], None] | None = None) -> Signature:
         """Let `target` hold `data`: what it held before, or all of it, never a part. The signature of the new file."""
-        path, file = self.new_file()
-        try:
-            with file:
-                write_all(file, data)
-                self.sync(file.fileno())
-                written = signature(os.fstat(file.fileno()))
+
+        def moved(path: str) -> Signature:
+            written = signature(os.lstat(path))
             (move or os.replace)(path, target)
-            self.sync(os.path.dirname(target))
-        except BaseException:
-            _unlink(path)
-            raise
-        if move is not None:
-            _unlink(path)
-        return written
+            if self.sync is not None:
+                self.sync(os.path.dirname(target))
+            if move is not None:
+                _unlink(path)
+            return written
+
+        return self.bring(data, moved)
 
     def keep(self, name: Name, digest: Digest, data: bytes) -> None:
         """Keep a manifest in memory, too, and the longest kept no longer."""
@@ -266,11 +306,12 @@ class DirectoryStore:
     def _copy(self, source: str, target: str) -> None:
         from shutil import copyfileobj  # seldom needed, and it brings every compression
 
-        path, file = self.new_file()
+        path, descriptor = self.new_file()
         try:
-            with file, open(source, "rb") as original:
+            with open(descriptor, "wb", buffering=0) as file, open(source, "rb") as original:
                 copyfileobj(original, file)
-                self.sync(file.fileno())
+                if self.sync is not None:
+                    self.sync(file.fileno())
             _move(path, target)
         except BaseException:
             _unlink(path)
@@ -295,46 +336,73 @@ class DirectoryStore:
 
 
 class DirectoryUpload:
-    """An upload in a file of its own, renamed into the repository when it is whole."""
+    """An upload in memory while it is small, else in a file; renamed into the repository when it is whole."""
 
     def __init__(self, store: DirectoryStore, name: Name, algorithm: str) -> None:
+        self.id = os.urandom(16).hex()
         self.size = 0
         self._hash = hasher(algorithm)
         self._store = store
         self._name = name
-        self._path, self._file = store.new_file()
-        self._moved = False
-        self.id = self._path[-32:]
+        self._memory = bytearray()
+        self._path = ""
+        self._file: BinaryIO | None = None
+        self._over = False
 
     def write(self, data: bytes | memoryview) -> None:
-        write_all(self._file, data)
+        if self._over:
+            raise ValueError("the upload is over")
+        if self._file is None and self.size + len(data) <= SMALL:
+            self._memory += data
+        else:
+            write_all(self._on_disk(), data)
         self._hash.update(data)
         self.size += len(data)
 
     def commit(self, digest: Digest) -> None:
         try:
-            self._store.sync(self._file.fileno())
-            self._file.close()
-            verify(digest, self._hash, open_slice(self._path) if digest.algorithm != self._hash.name else b"")
+            verify(digest, self._hash, self._content() if digest.algorithm != self._hash.name else b"")
             self.place(digest)
         finally:
             self.cancel()
 
     def place(self, digest: Digest) -> None:
         """Rename what was written into the repository as the blob `digest`, checked by nobody."""
-        if not self._file.closed:
+        if self._over:
+            raise ValueError("the upload is over")
+        layout = self._store._layout(self._name)
+        if self._file is None:
+            self._store.bring(self._memory, lambda path: layout.take(digest, partial(_move, path)), self.id)
+            return
+        if self._store.sync is not None:
             self._store.sync(self._file.fileno())
         self._file.close()
-        self._store._layout(self._name).take(digest, partial(_move, self._path))
-        self._moved = True
+        layout.take(digest, partial(_move, self._path))
+        self._path = ""
 
     def cancel(self) -> None:
-        self._file.close()
-        if not self._moved:
-            with suppress(FileNotFoundError):
-                os.unlink(self._path)
-            self._moved = True
+        self._over = True
+        self._memory = bytearray()
+        if self._file is not None:
+            self._file.close()
+        path, self._path = self._path, ""
+        if path:
+            _unlink(path)
         self._store.forget(self)
+
+    def _on_disk(self) -> BinaryIO:
+        """The file, with all that has been written so far."""
+        if self._file is None:
+            self._path, descriptor = self._store.new_file(self.id)
+            self._file = open(descriptor, "wb", buffering=0)  # noqa: SIM115
+            if fcntl is not None:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            write_all(self._file, self._memory)
+            self._memory = bytearray()
+        return self._file
+
+    def _content(self) -> Content:
+        return memoryview(self._memory) if self._file is None else open_slice(self._path)
 
 
 class _Layout:
@@ -345,22 +413,28 @@ class _Layout:
         self._store = store
         self._name = name
         self._folder = str(store.path.joinpath(*map(_on_disk, name.split("/"))))
+        self._blobs = f"{self._folder}/blobs/"
         self._file = IndexFile(f"{self._folder}/index.json", store.replace, _key, store.sync)
         self._index = Index(name)
         self._seen: Signature | None = _UNREAD
         self._top: dict[str, Any] = {}
         self._has_referrers = False
-        self._own = False
+        self.own = False
+        """Whether `is_own` has said so."""
 
     def exists(self) -> bool:
         return self._file.signature() is not None and self.is_own()
 
     def is_own(self) -> bool:
         """Whether no folder of it is a symbolic link, which might lead out of the store."""
-        if not self._own:
+        if not self.own:
             inside = (f"{self._folder}/blobs", *(f"{self._folder}/blobs/{each}" for each in ("sha256", "sha512")))
-            self._own = not any(map(os.path.islink, (*self._above(), *inside)))
-        return self._own
+            self.own = not any(map(os.path.islink, (*self._above(), *inside)))
+        return self.own
+
+    def _refuse_links(self) -> None:
+        if not (self.own or self.is_own()):
+            raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
 
     def _above(self) -> Iterator[str]:
         """Its folder, and those it is in, up to the store's own."""
@@ -370,7 +444,7 @@ class _Layout:
             folder = folder.parent
 
     def file(self, digest: Digest) -> str:
-        return f"{self._folder}/blobs/{digest.algorithm}/{digest.encoded}"
+        return self._blobs + digest.replace(":", "/")
 
     def index(self) -> Index:
         """What index.json says, read again if it has changed under us; nothing where there is none."""
@@ -383,18 +457,32 @@ class _Layout:
 
     def known(self) -> Index | None:
         """The index, with one look at the disk; None where there is no layout."""
-        index = self.index()
-        return index if self._seen is not None and self.is_own() else None
+        index = self._index if self._file.signature() == self._seen else self.index()
+        return index if self._seen is not None and (self.own or self.is_own()) else None
 
     @contextmanager
-    def change(self) -> Iterator[Index]:
-        """The index, to be changed and saved in the block, by nobody else meanwhile; where that fails, as it was."""
-        with self.lock, self._file.locked():
+    def change(self, make: Callable[[], None] | None = None) -> Iterator[Index]:
+        """The index, to be changed and saved in the block, by nobody else meanwhile; where that fails, as it was.
+
+        `make` makes the layout where there is none. Raises FileNotFoundError where it is not given.
+        """
+        with self.lock:
             try:
-                yield self.index()
+                found = self._file.lock()
+            except FileNotFoundError:
+                if make is None:
+                    raise
+                make()
+                found = self._file.lock()
+            try:
+                if found != self._seen:
+                    self._load(found)
+                yield self._index
             except BaseException:
                 self._seen = _UNREAD
                 raise
+            finally:
+                self._file.unlock()
 
     def is_blob(self, digest: Digest) -> bool:
         """False for a manifest that was not pushed as a blob as well: it is no blob of the repository (SPEC C6)."""
@@ -406,7 +494,7 @@ class _Layout:
     def read(self, digest: Digest, media_type: str) -> Manifest | None:
         """The manifest in the file, or None where it is not there."""
         try:
-            return Manifest(bytes(open_slice(self.file(digest))), digest, media_type)
+            return Manifest(bytes(read_small(self.file(digest))), digest, media_type)
         except FileNotFoundError:
             return None
 
@@ -426,33 +514,34 @@ class _Layout:
             if self.known() is None:
                 self._make(digest)
             self._bring(digest, move)
-            self._store.sync(os.path.dirname(self.file(digest)))
             if not _is_blob(self._index, digest):
                 with self.change() as index:
                     self._mark(index, digest, also_a_blob=True)
 
     def put(self, manifest: Manifest, tags: Sequence[Tag], expected: Collection[Digest] | None) -> None:
         digest = manifest.digest
-        with self.lock:
-            if self.known() is None:
-                self._index.expect(tags, expected)  # what is refused makes no repository known
-                self._make(digest)
-            with self.change() as index:
-                index.expect(tags, expected)
-                before = index.manifests.get(digest)
-                also_a_blob = _is_blob(index, digest) and is_file(self.file(digest))
-                self._bring(digest, lambda path: self._store.replace(path, manifest.data))
-                try:
-                    keys = [*tags, digest, *index.named(tags)]
-                    index.add(manifest, tags)
-                    _mark(index, digest, also_a_blob=also_a_blob)
-                    if before != index.manifests[digest]:
-                        keys += index.tags_of(digest)
-                    self._save(keys)
-                except BaseException:
-                    if before is None and not also_a_blob:  # else it would pass for a blob
-                        _unlink(self.file(digest))
-                    raise
+
+        def make() -> None:
+            Index(self._name).expect(tags, expected)  # what is refused makes no repository known
+            self._make(digest)
+
+        self._refuse_links()
+        with self.change(make) as index:
+            index.expect(tags, expected)
+            before = index.manifests.get(digest)
+            also_a_blob = _is_blob(index, digest) and is_file(self.file(digest))
+            self._store.bring(manifest.data, lambda path: self._bring(digest, partial(_move, path)))
+            try:
+                keys = [*tags, digest, *index.named(tags)]
+                index.add(manifest, tags)
+                _mark(index, digest, also_a_blob=also_a_blob)
+                if before != index.manifests[digest]:
+                    keys += index.tags_of(digest)
+                self._save(keys)
+            except BaseException:
+                if before is None and not also_a_blob:  # else it would pass for a blob
+                    _unlink(self.file(digest))
+                raise
 
     def remove(self, digest: Digest) -> None:
         with self.change() as index:
@@ -505,20 +594,23 @@ class _Layout:
 
     def _bring(self, digest: Digest, move: Callable[[str], object]) -> None:
         """Let `move` bring something to where `digest` lies, whose folder it may be the first in."""
+        path = self.file(digest)
         try:
-            move(self.file(digest))
+            move(path)
         except FileNotFoundError:
             self._make(digest)
-            move(self.file(digest))
+            move(path)
+        if self._store.sync is not None:
+            self._store.sync(os.path.dirname(path))
 
     def _make(self, digest: Digest) -> None:
-        if not self.is_own():
-            raise Denied(f"repository {self._name} lies behind a symbolic link, which this store does not follow")
+        self._refuse_links()
         folder = os.path.dirname(self.file(digest))
         os.makedirs(folder, exist_ok=True)
         if self.known() is None:
-            for each in (folder, f"{self._folder}/blobs", *self._above(), str(self._store.path)):
-                self._store.sync(each)
+            if self._store.sync is not None:
+                for each in (folder, f"{self._folder}/blobs", *self._above(), str(self._store.path)):
+                    self._store.sync(each)
             self._store.replace(f"{self._folder}/oci-layout", b'{"imageLayoutVersion":"1.0.0"}')
             first = IndexFile(self._file.path, self._store.create, _key, self._store.sync)
             first.rewrite({"schemaVersion": 2, "mediaType": OCI_INDEX}, ())
@@ -545,7 +637,7 @@ class _Layout:
         entry = descriptor.to_json()
         if annotations:
             entry["annotations"] = {**descriptor.annotations, **annotations}
-        return json.dumps(entry, separators=(",", ":")).encode()
+        return _encode(entry).encode()
 
     def _whole(self) -> Whole:
         keys: list[str] = []
@@ -606,6 +698,8 @@ class _Layout:
 def _mark(index: Index, digest: Digest, *, also_a_blob: bool) -> None:
     """Note, or no longer note, that the manifest's bytes are a blob of the repository, too."""
     descriptor = index.manifests[digest]
+    if also_a_blob == (ALSO_A_BLOB in descriptor.annotations):
+        return
     annotations = {key: value for key, value in descriptor.annotations.items() if key != ALSO_A_BLOB}
     if also_a_blob:
         annotations[ALSO_A_BLOB] = "true"
@@ -623,9 +717,13 @@ def _key(entry: Any) -> str:
     return _tag_of(descriptor.annotations.get(REF_NAME, "")) or descriptor.digest
 
 
-def _unlink(path: str) -> None:
-    with suppress(FileNotFoundError):
+def _unlink(path: str) -> bool:
+    """Whether there was something to remove."""
+    try:
         os.unlink(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _fsync(what: int | str) -> None:
@@ -637,10 +735,6 @@ def _fsync(what: int | str) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
-
-
-def _leave_it_to_the_system(what: int | str) -> None:
-    pass
 
 
 def _move(source: str, target: str) -> None:

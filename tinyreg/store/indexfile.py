@@ -11,16 +11,17 @@ out when the file is read, and the next change removes it.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import stat
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from typing import Any, BinaryIO
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any
 
-from ..content import open_plain, write_all
+from ..content import BINARY, open_plain, read_descriptor, write_descriptor
 
 try:
     import fcntl
@@ -58,13 +59,14 @@ class IndexFile:
         path: str,
         replace: Callable[[str, bytes], Signature],
         key: Callable[[Any], str],
-        sync: Callable[[int], None] = lambda descriptor: None,
+        sync: Callable[[int], None] | None = None,
     ) -> None:
         self.path = path
         self._sync = sync
         self._replace = replace
         self._key = key
-        self._file: BinaryIO | None = None
+        self._file: int | None = None
+        """The descriptor, while it is locked."""
         self._spans: OrderedDict[str, Span] = OrderedDict()
         self._end = -1
         """Where the `]` behind the last entry stands; -1 where the next change is to replace the file."""
@@ -76,33 +78,49 @@ class IndexFile:
             found = os.lstat(self.path)
         except FileNotFoundError:
             return None
-        return signature(found) if stat.S_ISREG(found.st_mode) else None
+        return (found.st_mtime_ns, found.st_size, found.st_ino) if stat.S_ISREG(found.st_mode) else None
 
     def forget(self) -> None:
         """Let the next change replace the file: there is more to say than its entries."""
         self._end = -1
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
-        """No other process of ours changes the file within the block; on Windows one may. Raises OSError."""
-        if self._file is not None:
-            yield
-            return
-        with self._open() as file:
-            self._file = file
+    def lock(self) -> Signature:
+        """Let no other process of ours change the file until `unlock`; on Windows one may. The file's signature.
+
+        Raises OSError; FileNotFoundError also for a symbolic link, which is not followed.
+        """
+        while True:
+            descriptor = open_plain(self.path, os.O_RDWR | BINARY)
             try:
-                yield
+                if fcntl is not None:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                found, there = signature(os.fstat(descriptor)), self.signature()
+                if there is None:
+                    raise FileNotFoundError(errno.ENOENT, "not a regular file", self.path)
+                if fcntl is None or found == there:
+                    self._file = descriptor
+                    return found
             finally:
-                self._file = None
+                if self._file is None:  # failed, or it was replaced while we waited for it
+                    os.close(descriptor)
+
+    def unlock(self) -> None:
+        """Let others change it again."""
+        descriptor, self._file = self._file, None
+        if descriptor is not None:
+            os.close(descriptor)
 
     def read(self) -> tuple[dict[str, Any], list[Any], Signature]:
         """What it says beside its entries, and those. Raises OSError, ValueError for no JSON, and what `key` raises."""
         if self._file is not None:
             return self._read(self._file)
-        with open(self.path, "rb", buffering=0, opener=open_plain) as file:
+        descriptor = open_plain(self.path, os.O_RDONLY | BINARY)
+        try:
             if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_SH)
-            return self._read(file)
+                fcntl.flock(descriptor, fcntl.LOCK_SH)
+            return self._read(descriptor)
+        finally:
+            os.close(descriptor)
 
     def change(self, entries: Mapping[str, bytes | None], whole: Callable[[], Whole]) -> Signature:
         """Let `entries` be what is known by their keys, None where nothing is, while the file is `locked`.
@@ -118,8 +136,9 @@ class IndexFile:
         self._append(self._file, fresh, first=not self._spans and not old)
         for span in old:
             self._blank(self._file, span)
-        self._sync(self._file.fileno())
-        found = signature(os.fstat(self._file.fileno()))
+        if self._sync is not None:
+            self._sync(self._file)
+        found = signature(os.fstat(self._file))
         if found[1] > 2 * self._live + SLACK:
             return self.rewrite(*whole())
         return found
@@ -148,24 +167,9 @@ class IndexFile:
         self._live += len(data)
         return bytes(data)
 
-    @contextmanager
-    def _open(self) -> Iterator[BinaryIO]:
-        """The file, open for this process alone."""
-        while True:
-            with open(self.path, "r+b", buffering=0, opener=open_plain) as file:
-                if fcntl is None:
-                    yield file
-                    return
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if os.fstat(file.fileno()).st_ino == os.stat(self.path).st_ino:
-                    yield file
-                    return
-                # It was replaced while we waited for it.
-
-    def _read(self, file: BinaryIO) -> tuple[dict[str, Any], list[Any], Signature]:
-        found = signature(os.fstat(file.fileno()))
-        file.seek(0)
-        data = file.read()
+    def _read(self, file: int) -> tuple[dict[str, Any], list[Any], Signature]:
+        found = signature(os.fstat(file))
+        data = read_at(file, 0, found[1])
         self._end = -1
         try:
             top: dict[str, Any] = json.loads(data)
@@ -183,27 +187,26 @@ class IndexFile:
             self._spans = OrderedDict(zip(keys, spans, strict=True))
             self._end, self._live = end, sum(stop - start + 1 for _, start, stop in spans)
 
-    def _is(self, file: BinaryIO, key: str, data: bytes | None) -> bool:
+    def _is(self, file: int, key: str, data: bytes | None) -> bool:
         """Whether `data` is what the file has under the key."""
         if data is None or key not in self._spans:
             return data is None and key not in self._spans
         _, start, stop = self._spans[key]
-        file.seek(start)
-        return stop - start == len(data) and file.read(len(data)) == data
+        return stop - start == len(data) and read_at(file, start, len(data)) == data
 
-    def _append(self, file: BinaryIO, entries: Iterable[Entry], *, first: bool) -> None:
+    def _append(self, file: int, entries: Iterable[Entry], *, first: bool) -> None:
         """Write over the end, even where nothing is added: the file grows with every change, so that none is missed."""
-        size, at = os.fstat(file.fileno()).st_size, self._end
+        size, at = os.fstat(file).st_size, self._end
         data = self._place(entries, first=first) + b"]}"
         try:
             write_at(file, at, data.ljust(size - at + 1))
         except BaseException:
             self._end = -1
             write_at(file, at, b"]}")
-            file.truncate(at + 2)
+            os.truncate(file, at + 2)
             raise
 
-    def _blank(self, file: BinaryIO, span: Span) -> None:
+    def _blank(self, file: int, span: Span) -> None:
         """Blank an entry with its comma; where it is the first one, with the comma of the next."""
         comma, start, stop = span
         if comma < 0 and self._spans:
@@ -221,10 +224,16 @@ def signature(found: os.stat_result) -> Signature:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def write_at(file: BinaryIO, at: int, data: bytes) -> None:
-    """Write `data` to an unbuffered file, which may take it in pieces."""
-    file.seek(at)
-    write_all(file, data)
+def read_at(file: int, at: int, size: int) -> bytes:
+    """`size` bytes of an open file, from `at` on; fewer where it ends."""
+    os.lseek(file, at, os.SEEK_SET)
+    return read_descriptor(file, size)
+
+
+def write_at(file: int, at: int, data: bytes) -> None:
+    """Write `data` to an open file, from `at` on."""
+    os.lseek(file, at, os.SEEK_SET)
+    write_descriptor(file, data)
 
 
 def _spans(text: str) -> tuple[list[Span], int]:
