@@ -11,7 +11,7 @@ import pytest
 
 from tinyreg import content
 from tinyreg.content import SMALL, FileSlice
-from tinyreg.errors import BlobUnknown, DigestInvalid, ManifestUnknown
+from tinyreg.errors import BlobUnknown, BlobUploadUnknown, DigestInvalid, ManifestUnknown
 from tinyreg.manifest import OCI_INDEX, Descriptor, Manifest
 from tinyreg.reference import Digest, Name, Tag
 from tinyreg.store import directory, indexfile
@@ -149,9 +149,9 @@ def test_an_upload_that_is_over_takes_and_places_nothing(
     upload = store.upload(APP)
     upload.write(DATA)
     store.close()
-    with pytest.raises(ValueError, match="over"):
+    with pytest.raises(BlobUploadUnknown):
         upload.write(DATA)
-    with pytest.raises(ValueError, match="over"):
+    with pytest.raises(BlobUploadUnknown):
         upload.commit(DIGEST)
     assert files(tmp_path) == {}
 

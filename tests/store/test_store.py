@@ -12,7 +12,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tinyreg.content import FileSlice
-from tinyreg.errors import BlobUnknown, DigestInvalid, ManifestUnknown, NameUnknown, PreconditionFailed
+from tinyreg.errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    DigestInvalid,
+    ManifestUnknown,
+    NameUnknown,
+    PreconditionFailed,
+)
 from tinyreg.manifest import Descriptor, Manifest
 from tinyreg.reference import Digest, Name, Tag, hasher
 from tinyreg.store import Layer, Store, page, verify
@@ -129,6 +136,19 @@ def test_a_cancelled_upload_may_be_cancelled_again_and_leaves_nothing(store: Sto
     upload.cancel()
     assert list(store.repositories()) == []
     assert not has_blob(store, APP, DIGEST)
+
+
+@pytest.mark.parametrize("size", [10, 100_000])
+def test_an_upload_that_another_thread_cancelled_takes_no_more_and_becomes_no_blob(store: Store, size: int) -> None:
+    data = bytes(range(256)) * size
+    upload = store.upload(APP)
+    upload.write(data)
+    store.close()
+    with pytest.raises(BlobUploadUnknown):
+        upload.write(data)
+    with pytest.raises(BlobUploadUnknown):
+        upload.commit(Digest.of(data))
+    assert not has_blob(store, APP, Digest.of(data))
 
 
 def test_cancelling_what_was_committed_keeps_the_blob(store: Store) -> None:

@@ -28,16 +28,17 @@ class Upload(Protocol):
     """Bytes written so far."""
 
     def write(self, data: bytes | memoryview) -> None:
-        """Append `data`; the caller may use the memory again afterwards."""
+        """Append `data`; the caller may use the memory again afterwards. Raises BlobUploadUnknown when it is over."""
 
     def commit(self, digest: Digest) -> None:
         """Make what was written the blob `digest`, at once and whole; the upload is over.
 
-        Raises DigestInvalid where the bytes are not what `digest` names; the upload is over then, too.
+        Raises DigestInvalid where the bytes are not what `digest` names; the upload is over then, too. Raises
+        BlobUploadUnknown where it was cancelled.
         """
 
     def cancel(self) -> None:
-        """Forget what was written; the upload is over. May be called again."""
+        """Forget what was written; the upload is over. May be called again, and from another thread than `write`."""
 
 
 class Store(Protocol):

@@ -35,7 +35,16 @@ from ..content import (
     write_all,
     write_descriptor,
 )
-from ..errors import BlobUnknown, Denied, ManifestInvalid, ManifestUnknown, NameInvalid, NameUnknown, TagInvalid
+from ..errors import (
+    BlobUnknown,
+    BlobUploadUnknown,
+    Denied,
+    ManifestInvalid,
+    ManifestUnknown,
+    NameInvalid,
+    NameUnknown,
+    TagInvalid,
+)
 from ..manifest import IMAGE_TYPES, INDEX_TYPES, OCI_INDEX, Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
 from . import page, verify
@@ -351,11 +360,14 @@ class DirectoryUpload:
 
     def write(self, data: bytes | memoryview) -> None:
         if self._over:
-            raise ValueError("the upload is over")
+            raise BlobUploadUnknown()
         if self._file is None and self.size + len(data) <= SMALL:
             self._memory += data
         else:
-            write_all(self._on_disk(), data)
+            try:
+                write_all(self._on_disk(), data)
+            except ValueError:  # closed by `cancel` in another thread
+                raise BlobUploadUnknown() from None
         self._hash.update(data)
         self.size += len(data)
 
@@ -369,7 +381,7 @@ class DirectoryUpload:
     def place(self, digest: Digest) -> None:
         """Rename what was written into the repository as the blob `digest`, checked by nobody."""
         if self._over:
-            raise ValueError("the upload is over")
+            raise BlobUploadUnknown()
         layout = self._store._layout(self._name)
         if self._file is None:
             self._store.bring(self._memory, lambda path: layout.take(digest, partial(_move, path)), self.id)

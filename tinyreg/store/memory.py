@@ -9,7 +9,7 @@ from threading import Lock
 from typing import BinaryIO, Protocol
 
 from ..content import Content, write_all
-from ..errors import BlobUnknown, ManifestUnknown, NameUnknown
+from ..errors import BlobUnknown, BlobUploadUnknown, ManifestUnknown, NameUnknown
 from ..manifest import Descriptor, Manifest
 from ..reference import Digest, Name, Tag, hasher
 from . import page, verify
@@ -178,8 +178,11 @@ class MemoryUpload:
         self._hash = hasher(algorithm)
         self._memory = bytearray()
         self._file: BinaryIO | None = None
+        self._over = False
 
     def write(self, data: bytes | memoryview) -> None:
+        if self._over:
+            raise BlobUploadUnknown()
         if self._file is None and self.size + len(data) >= self._store.spill:
             import tempfile  # seldom needed, and it brings much
 
@@ -197,12 +200,15 @@ class MemoryUpload:
     def commit(self, digest: Digest) -> None:
         try:
             content = self._content()
+            if self._over:  # by a `reset` meanwhile: this need not be all of it
+                raise BlobUploadUnknown()
             verify(digest, self._hash, content)
         finally:
             self.cancel()
         self._store.put_blob(self._name, digest, content)
 
     def cancel(self) -> None:
+        self._over = True
         file, self._file, self._memory = self._file, None, bytearray()
         if file is not None:
             file.close()
