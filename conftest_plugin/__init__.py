@@ -1,6 +1,6 @@
 """The pytest plugin: registries as fixtures, and settings to override; the registry itself is `tinyreg`'s.
 
-Registered as `tinyreg`; without installing: `pytest_plugins = ["conftest_plugin"]`. The server is imported only when
+Registered as `conftest_plugin`, or by `pytest_plugins = ["conftest_plugin"]`. The server is imported only when
 a fixture is used.
 """
 
@@ -99,7 +99,11 @@ def _adapted(request: pytest.FixtureRequest, keywords: dict[str, Any], number: i
         return {**keywords, "store": Prefixed(RemoteStore(url), prefix)}
     if request.config.getoption("--tinyreg-record") and "upstream" in keywords and keywords["store"] is not None:
         from tinyreg.registry import open_store
+        from tinyreg.store.remote import RemoteStore
 
+        upstream = keywords["upstream"]
+        if isinstance(upstream, str):
+            RemoteStore(upstream).reach()  # before what it is to replace is gone
         open_store(keywords["store"]).clear()
     return keywords
 

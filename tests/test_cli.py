@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import signal
 import socket
 import ssl
@@ -14,6 +15,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import bcrypt
@@ -171,6 +173,7 @@ def test_main_serves_until_told_and_returns_0(
         over.set()
         stopper.join()
     assert capsys.readouterr().out.startswith("tinyreg ready at http://127.0.0.1:")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_main_returns_2_where_the_port_is_taken(capsys: pytest.CaptureFixture[str]) -> None:
@@ -451,3 +454,24 @@ def test_the_garbage_collector_looks_as_often_as_before_when_the_command_is_over
     with cli.seldom_collecting():
         assert gc.get_threshold() == (70_000, *before[1:])
     assert gc.get_threshold() == before
+
+
+def test_a_ready_file_that_an_earlier_one_left_is_gone_before_and_ours_when_it_is_over(tmp_path: Path) -> None:
+    ready_file = tmp_path / "ready"
+    ready_file.write_text("http://127.0.0.1:1\n")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        assert cli.main(["--port", str(taken.getsockname()[1]), "--ready-file", str(ready_file)]) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_of_the_log_stay_apart_however_many_are_written_at_once(start: Start) -> None:
+    process = start("--port", "0")
+    url = ready(process)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: get(f"{url}/v2/"), range(400)))
+    process.terminate()
+    lines = process.communicate(timeout=10)[1].splitlines()
+    assert len(lines) == 400
+    assert all(re.fullmatch(r"200 GET /v2/ \d+ B [\d.]+ ms", line) for line in lines)

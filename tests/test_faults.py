@@ -944,3 +944,20 @@ def test_after_a_fault_the_next_answer_is_right_again(filled: Registry, name: st
     again = outcome(filled, name)
     assert (again.status, again.body) == (right.status, right.body)
     assert unchanged(filled)
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ({"redirect": True}, "redirect=True: str, not bool"),
+        ({"status": "500"}, "status='500': int, not str"),
+        ({"latency": "1s"}, "latency='1s': float, not str"),
+        ({"status": 500, "headers": [("A", "b")]}, "headers=.*: Mapping, not list"),
+        ({"limit_data": 1.5}, "limit_data=1.5: int, not float"),
+    ],
+    ids=str,
+)
+def test_a_word_of_the_wrong_type_is_told_at_once(registry: Registry, words: dict[str, Any], says: str) -> None:
+    with pytest.raises(TypeError, match=says):
+        registry.faults.add(**words)
+    assert len(registry.faults) == 0

@@ -376,3 +376,17 @@ def test_a_link_to_nothing_in_an_archive_is_as_good_as_no_file(registry: Registr
     path = docker_archive(tmp_path / "x.tar", members={"b/layer.tar": special(tarfile.SYMTYPE, "../c/layer.tar")})
     with pytest.raises(LayoutError, match=r"'b/layer.tar', which is missing"):
         registry.load(path)
+
+
+@pytest.mark.parametrize("name", ["out.tar.gz", "out.tgz"])
+def test_an_archive_that_would_be_compressed_is_refused(full: Registry, tmp_path: Path, name: str) -> None:
+    with pytest.raises(LayoutError, match=r"a folder, or an archive by a name that ends in \.tar"):
+        full.save(tmp_path / name)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_with_other_things_in_it_is_not_written_to(full: Registry, tmp_path: Path) -> None:
+    (tmp_path / "notes").write_text("mine")
+    with pytest.raises(LayoutError, match="has other things in it"):
+        full.save(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["notes"]

@@ -21,7 +21,7 @@ def installed(pytester: pytest.Pytester) -> None:
 
 def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunResult:
     pytester.makepyfile(HEAD + dedent(source))
-    plugin = () if pytester._request.config.pluginmanager.hasplugin("tinyreg") else ("-p", "conftest_plugin")
+    plugin = () if pytester._request.config.pluginmanager.hasplugin("conftest_plugin") else ("-p", "conftest_plugin")
     return pytester.runpytest_inprocess("-p", "no:randomly", *plugin, *arguments)
 
 
@@ -175,3 +175,10 @@ class TestUnittest(unittest.TestCase):
     def test_it_serves(self) -> None:
         self.registry.push_image("app:1")
         assert self.registry.repositories() == ["app"]
+
+
+def test_naming_the_plugin_where_it_is_installed_is_no_error(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest('pytest_plugins = ["conftest_plugin"]')
+    pytester.makepyfile("def test_it(registry): assert registry.port")
+    result = pytester.runpytest_subprocess()
+    result.assert_outcomes(passed=1)

@@ -42,3 +42,20 @@ def test_a_cassette_is_recorded_anew_when_asked(pytester: pytest.Pytester, regis
     registry.push_image("app:1", layers=[{"v": b"new"}])
     run(pytester, source, "-s").stdout.fnmatch_lines(["*v is {'v': b'old'}*"])
     run(pytester, source, "-s", "--tinyreg-record").stdout.fnmatch_lines(["*v is {'v': b'new'}*"])
+
+
+def test_a_cassette_stays_where_the_upstream_is_not_there_to_record_from(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    with Registry() as upstream:
+        upstream.push_image("app:1", layers=[{"v": b"old"}])
+        source = f"""
+            def test_it(make_registry):
+                team = make_registry({str(tmp_path / "cassette")!r}, upstream={upstream.url!r}).repository("app")
+                print("v is", team.files("1"))
+        """
+        run(pytester, source, "-s").stdout.fnmatch_lines(["*v is {'v': b'old'}*"])
+    result = run(pytester, source, "-s", "--tinyreg-record")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"E *Unavailable: {upstream.url} does not answer*"])
+    run(pytester, source, "-s").stdout.fnmatch_lines(["*v is {'v': b'old'}*"])

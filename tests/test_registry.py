@@ -8,6 +8,7 @@ import os
 import threading
 import urllib.request
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -170,3 +171,50 @@ def test_uploads_are_let_go_when_the_server_cannot_stop_in_time(monkeypatch: pyt
     with pytest.raises(TimeoutError, match="hangs"):
         registry.stop()
     assert len(registry.repository("a").sessions) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "says"),
+    [
+        (
+            {"auth": "tester:secret"},
+            TypeError,
+            "auth: a dict of names and passwords, Basic, Token or ReadOnly, not str",
+        ),
+        ({"store": 5}, TypeError, "store: None, a path, a URL or a Store, not int"),
+        ({"store": "localhost:5000"}, ValueError, "write http://localhost:5000 for a registry, or ./localhost:5000"),
+        ({"upstream": "127.0.0.1:5000"}, ValueError, r"write http\(s\)://host\[:port\]"),
+        ({"quirks": "no-delete"}, TypeError, r"a list of names, \['no-delete'\]"),
+        ({"max_blob": "1G"}, ValueError, "max_blob='1G': a whole number, 1 or more"),
+        ({"max_uploads": 0}, ValueError, "max_uploads=0"),
+        ({"max_connections": True}, ValueError, "max_connections=True"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_wrong_option_is_told_when_it_is_given(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: dict[str, Any], kind: type[Exception], says: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(kind, match=says) as caught:
+        Registry(**options)
+    assert "secret" not in str(caught.value)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_in_use_is_told_with_what_to_do() -> None:
+    with (
+        Registry() as taken,
+        pytest.raises(OSError, match=rf"127\.0\.0\.1 port {taken.port}: .*; port 0 takes a free one"),
+    ):
+        Registry(port=taken.port).start()
+
+
+def test_a_registry_shows_where_it_is() -> None:
+    with Registry() as registry:
+        assert repr(registry) == f"<Registry {registry.url} MemoryStore>"
+    assert repr(registry) == "<Registry stopped MemoryStore>"
+
+
+def test_a_reference_with_the_host_in_front_is_told_without_it(registry: Registry) -> None:
+    with pytest.raises(NameInvalid, match="has a host in front: here it is 'team/app:1.0' alone"):
+        registry.push_image(registry.ref("team/app:1.0"))

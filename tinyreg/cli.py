@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from .errors import RegistryError
 from .options import keywords, parse
@@ -23,6 +23,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; the exit status: 0, or 2 where it can't be done as asked."""
     options = parse(sys.argv[1:] if arguments is None else arguments, os.environ)
     try:
+        if options.ready_file:
+            _forget(options.ready_file)  # what an earlier one left
         registry = Registry(**keywords(options))
         for path in options.load:
             _load(registry, path)
@@ -61,11 +63,26 @@ def _serve(registry: Registry, ready_file: str | None) -> None:
         if registry.ca_file:  # stdout has one line, for those who wait for it
             print(f"tinyreg CA file: {registry.ca_file}", file=sys.stderr, flush=True)
         if ready_file:
-            with open(ready_file, "w") as file:
-                file.write(f"{registry.url}\n")
+            _tell(ready_file, registry.url)
         print(f"tinyreg ready at {registry.url}", flush=True)
-        while not stop.wait(_TICK):
-            pass
+        try:
+            while not stop.wait(_TICK):
+                pass
+        finally:
+            if ready_file:
+                _forget(ready_file)
+
+
+def _tell(ready_file: str, url: str) -> None:
+    """Let the file hold the URL: who waits for it finds all of it, or no file."""
+    with open(f"{ready_file}.new", "w") as file:
+        file.write(f"{url}\n")
+    os.replace(f"{ready_file}.new", ready_file)
+
+
+def _forget(ready_file: str) -> None:
+    with suppress(FileNotFoundError):
+        os.unlink(ready_file)
 
 
 @contextmanager
@@ -95,11 +112,14 @@ def warning(registry: Registry, host: str) -> str | None:
 
 def log(exchange: Exchange) -> None:
     """One line a request, on stderr."""
-    print(exchange, file=sys.stderr, flush=True)
+    sys.stderr.write(f"{exchange}\n")  # in one go: `print` writes the line's end by itself, and others get in between
+    sys.stderr.flush()
 
 
 def explain(error: OSError, options: argparse.Namespace) -> str:
     """What went wrong and what to do, in one line."""
+    if isinstance(error.__cause__, OSError):  # Registry says it in Python's words
+        error = error.__cause__
     reason = error.strerror or str(error)
     if error.filename is not None:
         return f"{error.filename}: {reason}"

@@ -39,6 +39,15 @@ _CODES = {401: "UNAUTHORIZED", 403: "DENIED", 405: "UNSUPPORTED", 416: "RANGE_IN
 }
 
 
+_KINDS: dict[str, tuple[type, ...]] = {
+    **dict.fromkeys(("code", "message", "digest", "redirect"), (str,)),
+    **dict.fromkeys(("status", "limit_data"), (int,)),
+    **dict.fromkeys(("latency", "jitter", "bandwidth"), (float, int)),
+    "headers": (Mapping,),
+}
+"""What the words of a fault that are no switches have to be."""
+
+
 @dataclass(frozen=True)
 class Effect:
     """What a fault does: one thing at most, and `latency` before it. See `Faults.add`."""
@@ -62,6 +71,10 @@ class Effect:
     hold: bool | None = None
 
     def __post_init__(self) -> None:
+        for name, kinds in _KINDS.items():
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, kinds) or isinstance(value, bool)):
+                raise TypeError(f"{name}={value!r}: {kinds[0].__name__}, not {type(value).__name__}")
         named = [name for name in ACTS if self._asked(name)]
         if self.reset_peer and self.limit_data is not None:
             named.remove("limit_data")

@@ -342,15 +342,20 @@ def _unzip(file: BinaryIO, plain: BinaryIO) -> None:
 def save(path: str | os.PathLike[str], repositories: Mapping[Name, Loaded]) -> None:
     """Write an OCI image layout to the folder `path`, or to a tar archive where it ends in `.tar`. Raises OSError.
 
-    An archive also has the `manifest.json` that `docker load` reads, of the images that are tagged.
+    An archive also has the `manifest.json` that `docker load` reads, of the images that are tagged. Raises LayoutError
+    for a folder that has other things in it, and for the name of an archive of another kind.
     """
+    target = Path(path)
+    if target.suffix in (".gz", ".tgz", ".zip"):
+        raise LayoutError(f"{path}: give a folder, or an archive by a name that ends in .tar")
+    if target.is_dir() and not (target / "oci-layout").is_file() and any(target.iterdir()):
+        raise LayoutError(f"{path} has other things in it: give a new folder, an empty one, or a layout to write over")
     entries = [entry for name, what in repositories.items() for entry in _entries(name, what)]
     index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
     files: dict[str, Content] = {"oci-layout": VERSION, "index.json": json.dumps(index, indent=2).encode()}
     for what in repositories.values():
         contents: dict[Digest, Content] = {**what.blobs, **{each: m.data for each, m in what.manifests.items()}}
         files.update({_place(digest): at for digest, at in contents.items()})
-    target = Path(path)
     if target.suffix == ".tar":
         images = [image for name, what in repositories.items() for image in _docker_images(name, what)]
         if images:

@@ -117,6 +117,8 @@ def rules(quirks: Iterable[Quirk]) -> list[Rule]:
 
 def find(quirks: Iterable[str | Quirk]) -> list[Quirk]:
     """The Quirks that are meant. Raises ValueError for an unknown name."""
+    if isinstance(quirks, str):
+        raise TypeError(f"quirks={quirks!r}: a list of names, [{quirks!r}]")
     found = []
     for quirk in quirks:
         if isinstance(quirk, str) and quirk not in QUIRKS:

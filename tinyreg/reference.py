@@ -104,6 +104,8 @@ def parse_reference(text: str) -> Reference:
 def split(text: str) -> tuple[Name, Tag | None]:
     """`team/app:1.0` as its name and tag; None where it has no tag. Raises NameInvalid, TagInvalid."""
     name, colon, tag = text.partition(":")
+    if "/" in tag:
+        raise NameInvalid(f"{_shown(text)} has a host in front: here it is {_shown(tag.partition('/')[2])} alone")
     return Name.parse(name), Tag.parse(tag) if colon else None
 
 

@@ -5,7 +5,9 @@ What not every registry needs is imported where it is needed: that halves the ti
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -69,8 +71,15 @@ class Registry:
         if upstream is not None:
             from .store.pullthrough import PullThrough
 
-            self.store = PullThrough(self.store, open_store(upstream))
+            self.store = PullThrough(self.store, _upstream(upstream))
         self.errors: list[Exception] = []
+        for name, limit in {
+            "max_blob": max_blob,
+            "max_uploads": max_uploads,
+            "max_connections": max_connections,
+        }.items():
+            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+                raise ValueError(f"{name}={limit!r}: a whole number, 1 or more")
         self._sessions = Sessions(limit=max_uploads)
         differences = find(quirks)
         self._content = Checked(Limited(self.store, max_blob), rules(differences))
@@ -93,13 +102,21 @@ class Registry:
         """Listen, and return once that is so. May be called again. Raises OSError where the port can't be had."""
         if self._server is None:
             context = self._identity.context if self._identity is not None else None
-            self._server = Server(self._handler, *self._address, tls=context, limit=self._max_connections)
+            self._server = self._listening(context)
             if self._identity is not None:
                 self._identity.open()
             self._server.errors = self.errors
             self._address = self._address[0], self._server.server_port
             self._server.start()
         return self
+
+    def _listening(self, context: ssl.SSLContext | None) -> Server:
+        host, port = self._address
+        try:
+            return Server(self._handler, host, port, tls=context, limit=self._max_connections)
+        except OSError as error:
+            reason = f"can't listen on {host} port {port}: {error.strerror or error}; {_advice(error)}"
+            raise OSError(error.errno, reason) from error
 
     def stop(self) -> None:
         """Stop at once, cancelling open uploads; no thread and no socket stays. May be called again.
@@ -119,6 +136,9 @@ class Registry:
 
     def __enter__(self) -> Registry:
         return self.start()
+
+    def __repr__(self) -> str:
+        return f"<Registry {self.url if self._server else 'stopped'} {type(self.store).__name__}>"
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -269,11 +289,20 @@ class Registry:
 
 
 def _authorizer(auth: Authorizer | Mapping[str, str] | None) -> Authorizer | None:
-    if not isinstance(auth, Mapping):
+    if auth is not None and not isinstance(auth, Mapping):
+        if not hasattr(auth, "authorize"):  # which is not shown: it may be a password
+            raise TypeError(f"auth: a dict of names and passwords, Basic, Token or ReadOnly, not {type(auth).__name__}")
         return auth
+    if auth is None:
+        return None
     from .auth import Basic
 
     return Basic(auth)
+
+
+def _advice(error: OSError) -> str:
+    taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
+    return "port 0 takes a free one" if taken else "give another host"
 
 
 def _with_tokens(handler: Handler, auth: Authorizer) -> Handler:
@@ -304,5 +333,21 @@ def open_store(store: Store | str | os.PathLike[str] | None) -> Store:
     if isinstance(store, (str, os.PathLike)):
         from .store.directory import DirectoryStore
 
+        if _ADDRESS.fullmatch(str(store)):
+            raise ValueError(f"{store}: write http://{store} for a registry, or ./{store} for a folder")
         return DirectoryStore(store)
+    if not hasattr(store, "put_blob"):
+        raise TypeError(f"store: None, a path, a URL or a Store, not {type(store).__name__}")
     return store
+
+
+_ADDRESS = re.compile(r"[A-Za-z0-9.-]+:[0-9]{1,5}")
+
+
+def _upstream(upstream: Store | str) -> Store:
+    """Raises ValueError for a malformed URL."""
+    if isinstance(upstream, str):
+        from .store.remote import RemoteStore
+
+        return RemoteStore(upstream)
+    return open_store(upstream)

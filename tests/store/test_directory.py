@@ -694,3 +694,9 @@ def test_where_folders_cannot_be_opened_fsync_is_about_files_alone(
     assert synced == []
     directory._fsync(5)
     assert synced == [5]
+
+
+def test_a_folder_that_is_one_layout_is_no_store(tmp_path: Path) -> None:
+    push(DirectoryStore(tmp_path / "store"))
+    with pytest.raises(ValueError, match="one layout, not a folder of them: load it, or serve the folder it lies in"):
+        DirectoryStore(tmp_path / "store" / APP)

@@ -97,6 +97,8 @@ class DirectoryStore:
 
     def __init__(self, path: str | os.PathLike[str], *, fsync: bool = False) -> None:
         self.path = Path(path)
+        if is_file(self.path / "oci-layout"):
+            raise ValueError(f"{path} is one layout, not a folder of them: load it, or serve the folder it lies in")
         self.path.mkdir(parents=True, exist_ok=True)
         self.sync: Callable[[int | str], None] | None = _fsync if fsync else None
         """Write an open file, or what stands in a folder, out to the disk; None where the system decides when."""

@@ -74,6 +74,11 @@ class RemoteStore:
         self._uploads: set[MemoryUpload] = set()
         self._lock = Lock()
 
+    def reach(self) -> None:
+        """Ask whether it is there. Raises Unavailable where it does not answer, or refuses us."""
+        with self._ask("GET", "/v2/"):
+            pass
+
     def repositories(self, after: str = "", limit: int | None = None) -> list[Name]:
         return [Name.parse(name) for name in self._pages("/v2/_catalog", "repositories", after, limit)]
 
