@@ -179,7 +179,7 @@ def test_uploads_are_let_go_when_the_server_cannot_stop_in_time(monkeypatch: pyt
         (
             {"auth": "tester:secret"},
             TypeError,
-            "auth: a dict of names and passwords, Basic, Token or ReadOnly, not str",
+            "a dict of names and passwords, Basic, Token or ReadOnly, not str",
         ),
         ({"store": 5}, TypeError, "store: None, a path, a URL or a Store, not int"),
         ({"store": "localhost:5000"}, ValueError, "write http://localhost:5000 for a registry, or ./localhost:5000"),
@@ -216,5 +216,5 @@ def test_a_registry_shows_where_it_is() -> None:
 
 
 def test_a_reference_with_the_host_in_front_is_told_without_it(registry: Registry) -> None:
-    with pytest.raises(NameInvalid, match="has a host in front: here it is 'team/app:1.0' alone"):
+    with pytest.raises(NameInvalid, match=r"has a host in front: here it is 'team/app:1\.0' alone"):
         registry.push_image(registry.ref("team/app:1.0"))
