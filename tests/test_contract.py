@@ -381,8 +381,7 @@ def test_mirror_has_two(make_registry, tmp_path):
 def test_with_pytest(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\nfilterwarnings = error\naddopts = -p no:cacheprovider")
     pytester.makepyfile(WITH_PYTEST)
-    plugin = () if pytester._request.config.pluginmanager.hasplugin("conftest_plugin") else ("-p", "conftest_plugin")
-    pytester.runpytest_inprocess(*plugin).assert_outcomes(passed=8)
+    pytester.runpytest_inprocess("-p", "conftest_plugin").assert_outcomes(passed=8)
 
 
 def statements(section: str) -> list[str]:

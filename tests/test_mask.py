@@ -157,8 +157,7 @@ def test_the_section_in_pytests_report_has_no_secret(pytester: pytest.Pytester) 
             assert len(registry.requests) == {2}
         """
     )
-    plugin = () if pytester._request.config.pluginmanager.hasplugin("conftest_plugin") else ("-p", "conftest_plugin")
-    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", *plugin)
+    result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-p", "conftest_plugin")
     result.stdout.fnmatch_lines(["*tinyreg http://127.0.0.1:*", "200 GET    /v2/ *"])
     assert SECRET not in result.stdout.str()
 

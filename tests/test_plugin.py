@@ -21,8 +21,7 @@ def installed(pytester: pytest.Pytester) -> None:
 
 def run(pytester: pytest.Pytester, source: str, *arguments: str) -> pytest.RunResult:
     pytester.makepyfile(HEAD + dedent(source))
-    plugin = () if pytester._request.config.pluginmanager.hasplugin("conftest_plugin") else ("-p", "conftest_plugin")
-    return pytester.runpytest_inprocess("-p", "no:randomly", *plugin, *arguments)
+    return pytester.runpytest_inprocess("-p", "no:randomly", "-p", "conftest_plugin", *arguments)
 
 
 def test_registry_is_fresh_for_each_test(registry: Registry) -> None:

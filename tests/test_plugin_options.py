@@ -31,13 +31,18 @@ def test_the_same_tests_run_against_a_real_registry_each_under_a_prefix(
     assert all(name.startswith("tinyreg-") and name.endswith("/0/app") for name in registry.repositories())
 
 
-def test_a_cassette_is_recorded_anew_when_asked(pytester: pytest.Pytester, registry: Registry, tmp_path: Path) -> None:
-    registry.push_image("app:1", layers=[{"v": b"old"}])
-    source = f"""
+def recording(folder: Path, upstream: Registry) -> str:
+    """A test that says what it finds in a cassette in `folder`, recorded from `upstream`."""
+    return f"""
         def test_it(make_registry):
-            team = make_registry({str(tmp_path / "cassette")!r}, upstream={registry.url!r}).repository("app")
+            team = make_registry({str(folder / "cassette")!r}, upstream={upstream.url!r}).repository("app")
             print("v is", team.files("1"))
     """
+
+
+def test_a_cassette_is_recorded_anew_when_asked(pytester: pytest.Pytester, registry: Registry, tmp_path: Path) -> None:
+    registry.push_image("app:1", layers=[{"v": b"old"}])
+    source = recording(tmp_path, registry)
     run(pytester, source, "-s").stdout.fnmatch_lines(["*v is {'v': b'old'}*"])
     registry.push_image("app:1", layers=[{"v": b"new"}])
     run(pytester, source, "-s").stdout.fnmatch_lines(["*v is {'v': b'old'}*"])
@@ -49,11 +54,7 @@ def test_a_cassette_stays_where_the_upstream_is_not_there_to_record_from(
 ) -> None:
     with Registry() as upstream:
         upstream.push_image("app:1", layers=[{"v": b"old"}])
-        source = f"""
-            def test_it(make_registry):
-                team = make_registry({str(tmp_path / "cassette")!r}, upstream={upstream.url!r}).repository("app")
-                print("v is", team.files("1"))
-        """
+        source = recording(tmp_path, upstream)
         run(pytester, source, "-s").stdout.fnmatch_lines(["*v is {'v': b'old'}*"])
     result = run(pytester, source, "-s", "--tinyreg-record")
     result.assert_outcomes(failed=1)

@@ -19,8 +19,7 @@ def test_a_block_of_the_readme_runs(block: str, pytester: pytest.Pytester) -> No
         return
     pytester.makeini("[pytest]\nfilterwarnings = error\naddopts = -p no:cacheprovider")
     pytester.makepyfile(block)
-    plugin = () if pytester._request.config.pluginmanager.hasplugin("conftest_plugin") else ("-p", "conftest_plugin")
-    pytester.runpytest_inprocess(*plugin).assert_outcomes(passed=tests)
+    pytester.runpytest_inprocess("-p", "conftest_plugin").assert_outcomes(passed=tests)
 
 
 def test_the_lines_before_and_after_are_as_many_as_it_says() -> None:

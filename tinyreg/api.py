@@ -105,7 +105,7 @@ class Api:
 
     def base(self, request: Request, route: Route) -> Response:
         """end-1: whether this is a registry."""
-        return Response(200, Headers([("Content-Type", "application/json"), API_VERSION]), b"{}")
+        return Response(200, Headers([("Content-Type", "application/json")]), b"{}")
 
     def catalog(self, request: Request, route: Route) -> Response:
         """`_catalog`: which repositories there are (SPEC F6)."""

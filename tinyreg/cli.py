@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import gc
 import os
 import signal
@@ -15,7 +14,7 @@ from contextlib import contextmanager, suppress
 from .errors import RegistryError
 from .options import keywords, parse
 from .recorder import Exchange
-from .registry import Registry
+from .registry import Registry, cannot_listen
 from .server import StopTimeout
 
 
@@ -120,8 +119,6 @@ def explain(error: OSError, options: argparse.Namespace) -> str:
     """What went wrong and what to do, in one line."""
     if isinstance(error.__cause__, OSError):  # Registry says it in Python's words
         error = error.__cause__
-    reason = error.strerror or str(error)
     if error.filename is not None:
-        return f"{error.filename}: {reason}"
-    advice = "--port 0 takes a free one" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "give another --host"
-    return f"can't listen on {options.host} port {options.port}: {reason}; {advice}"
+        return f"{error.filename}: {error.strerror or error}"
+    return cannot_listen(error, options.host, options.port, "--")

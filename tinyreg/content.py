@@ -8,7 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from io import FileIO
 from threading import Lock
 from typing import BinaryIO
@@ -150,16 +151,18 @@ def chunks(content: Content) -> Iterator[bytes | memoryview]:
 
 def write_all(file: BinaryIO | FileIO, data: bytes | bytearray | memoryview) -> None:
     """Write `data` to an unbuffered file, which may take it in pieces."""
-    view = memoryview(data)
-    while view:
-        view = view[file.write(view) :]
+    _write(file.write, data)
 
 
 def write_descriptor(descriptor: int, data: bytes | bytearray | memoryview) -> None:
     """Write `data` to an open file, which may take it in pieces. Raises OSError."""
+    _write(partial(os.write, descriptor), data)
+
+
+def _write(write: Callable[[memoryview], int], data: bytes | bytearray | memoryview) -> None:
     view = memoryview(data)
     while view:
-        view = view[os.write(descriptor, view) :]
+        view = view[write(view) :]
 
 
 def read_descriptor(descriptor: int, size: int) -> bytes:

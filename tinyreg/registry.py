@@ -67,19 +67,13 @@ class Registry:
         max_uploads: int = SESSION_LIMIT,
         max_connections: int = CONNECTION_LIMIT,
     ) -> None:
+        _check(max_blob=max_blob, max_uploads=max_uploads, max_connections=max_connections)
         self.store = open_store(store)
         if upstream is not None:
             from .store.pullthrough import PullThrough
 
             self.store = PullThrough(self.store, _upstream(upstream))
         self.errors: list[Exception] = []
-        for name, limit in {
-            "max_blob": max_blob,
-            "max_uploads": max_uploads,
-            "max_connections": max_connections,
-        }.items():
-            if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
-                raise ValueError(f"{name}={limit!r}: a whole number, 1 or more")
         self._sessions = Sessions(limit=max_uploads)
         differences = find(quirks)
         self._content = Checked(Limited(self.store, max_blob), rules(differences))
@@ -115,8 +109,7 @@ class Registry:
         try:
             return Server(self._handler, host, port, tls=context, limit=self._max_connections)
         except OSError as error:
-            reason = f"can't listen on {host} port {port}: {error.strerror or error}; {_advice(error)}"
-            raise OSError(error.errno, reason) from error
+            raise OSError(error.errno, cannot_listen(error, host, port)) from error
 
     def stop(self) -> None:
         """Stop at once, cancelling open uploads; no thread and no socket stays. May be called again.
@@ -288,6 +281,12 @@ class Registry:
         return View(self.store, self._sessions, Name.parse(name))
 
 
+def _check(**limits: int) -> None:
+    for name, limit in limits.items():
+        if isinstance(limit, bool) or not isinstance(limit, int) or limit < 1:
+            raise ValueError(f"{name}={limit!r}: a whole number, 1 or more")
+
+
 def _authorizer(auth: Authorizer | Mapping[str, str] | None) -> Authorizer | None:
     if auth is not None and not isinstance(auth, Mapping):
         if not hasattr(auth, "authorize"):  # which is not shown: it may be a password
@@ -300,9 +299,11 @@ def _authorizer(auth: Authorizer | Mapping[str, str] | None) -> Authorizer | Non
     return Basic(auth)
 
 
-def _advice(error: OSError) -> str:
+def cannot_listen(error: OSError, host: str, port: int, dash: str = "") -> str:
+    """What went wrong and what to do, in one line; `dash` stands in front of an option's name."""
     taken = error.errno in (errno.EADDRINUSE, errno.EACCES)
-    return "port 0 takes a free one" if taken else "give another host"
+    advice = f"{dash}port 0 takes a free one" if taken else f"give another {dash}host"
+    return f"can't listen on {host} port {port}: {error.strerror or error}; {advice}"
 
 
 def _with_tokens(handler: Handler, auth: Authorizer) -> Handler:

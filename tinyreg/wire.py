@@ -126,6 +126,10 @@ class Headers(MutableMapping[str, str]):
 Query = dict[str, list[str]]
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Request:
     """What a client asks. `path` and `query` are percent-decoded, `target` is what stood in the request line.
@@ -144,7 +148,7 @@ class Request:
     peer: str = ""
     secure: bool = False
     head_size: int = 0
-    gone: Callable[[], bool] = lambda: False
+    gone: Callable[[], bool] = _never
     user: str | None = None
     asked: str = ""
     granted: str = ""
@@ -638,10 +642,6 @@ class Connection(BaseRequestHandler):
         if abort.reset:
             # A linger time of zero makes close send RST instead of FIN.
             self.request.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-
-
-def _never() -> bool:
-    return False
 
 
 _RESET = struct.pack("hh" if os.name == "nt" else "ii", 1, 0)

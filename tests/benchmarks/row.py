@@ -231,25 +231,30 @@ def _blob(scale: Scale, registry: Registry) -> Mapping[str, float]:
 
 
 def _tags(scale: Scale, registry: Registry) -> Mapping[str, float]:
-    if registry.is_null:
-        return {}
-    found = {}
-    for count in _counts(TAGGED, registry):
-        with registry.running() as server:
-            name = _tagged_repository(server, scale.tags(count))
-            page = request.get(f"/v2/{name}/tags/list?n={PAGE}&last=t{5:06}")
-            found[f"t{count}"] = _repeated(server, page, 1, scale.seconds)
-    return found
+    def pages(server: Running, name: str) -> float:
+        page = request.get(f"/v2/{name}/tags/list?n={PAGE}&last=t{5:06}")
+        return _repeated(server, page, 1, scale.seconds)
+
+    return _each_number_of_tags(TAGGED, scale, registry, pages)
 
 
 def _tagged(scale: Scale, registry: Registry) -> Mapping[str, float]:
+    def pushes(server: Running, name: str) -> float:
+        return driver.rate(server.address, partial(_new_tags, name, scale), 1, scale.seconds)
+
+    return _each_number_of_tags(PUSHED, scale, registry, pushes)
+
+
+def _each_number_of_tags(
+    counts: Iterable[int], scale: Scale, registry: Registry, measure: Callable[[Running, str], float]
+) -> Mapping[str, float]:
+    """What `measure` finds of a repository of so many tags, each in a server of its own."""
     if registry.is_null:
         return {}
     found = {}
-    for count in _counts(PUSHED, registry):
+    for count in _counts(counts, registry):
         with registry.running() as server:
-            name = _tagged_repository(server, scale.tags(count))
-            found[f"t{count}"] = driver.rate(server.address, partial(_new_tags, name, scale), 1, scale.seconds)
+            found[f"t{count}"] = measure(server, _tagged_repository(server, scale.tags(count)))
     return found
 
 

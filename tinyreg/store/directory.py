@@ -367,7 +367,7 @@ class DirectoryUpload:
             self._memory += data
         else:
             try:
-                write_all(self._on_disk(), data)
+                write_all(self._opened(), data)
             except ValueError:  # closed by `cancel` in another thread
                 raise BlobUploadUnknown() from None
         self._hash.update(data)
@@ -382,11 +382,12 @@ class DirectoryUpload:
 
     def place(self, digest: Digest) -> None:
         """Rename what was written into the repository as the blob `digest`, checked by nobody."""
+        memory = self._memory  # before the check: `cancel` in another thread empties it after it has said so
         if self._over:
             raise BlobUploadUnknown()
         layout = self._store._layout(self._name)
         if self._file is None:
-            self._store.bring(self._memory, lambda path: layout.take(digest, partial(_move, path)), self.id)
+            self._store.bring(memory, lambda path: layout.take(digest, partial(_move, path)), self.id)
             return
         if self._store.sync is not None:
             self._store.sync(self._file.fileno())
@@ -404,7 +405,7 @@ class DirectoryUpload:
             _unlink(path)
         self._store.forget(self)
 
-    def _on_disk(self) -> BinaryIO:
+    def _opened(self) -> BinaryIO:
         """The file, with all that has been written so far."""
         if self._file is None:
             self._path, descriptor = self._store.new_file(self.id)

@@ -51,7 +51,7 @@ class IndexFile:
     """The file at `path`; `replace` lets it hold other bytes, at once and whole, and tells their signature.
 
     `key` says what an entry is known by, `sync` writes the file out to the disk where that is paid for.
-    Whoever holds this does the locking between threads; between processes, `locked` does.
+    Whoever holds this does the locking between threads; between processes, `lock` does.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class IndexFile:
             found = os.lstat(self.path)
         except FileNotFoundError:
             return None
-        return (found.st_mtime_ns, found.st_size, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+        return signature(found) if stat.S_ISREG(found.st_mode) else None
 
     def forget(self) -> None:
         """Let the next change replace the file: there is more to say than its entries."""
@@ -123,7 +123,7 @@ class IndexFile:
             os.close(descriptor)
 
     def change(self, entries: Mapping[str, bytes | None], whole: Callable[[], Whole]) -> Signature:
-        """Let `entries` be what is known by their keys, None where nothing is, while the file is `locked`.
+        """Let `entries` be what is known by their keys, None where nothing is, between `lock` and `unlock`.
 
         `whole` tells all there is, for when the file is to be replaced. Raises OSError, and the file is as it was
         (unless a disk has taken the new entries and then refuses blanks over the old).
@@ -203,7 +203,7 @@ class IndexFile:
         except BaseException:
             self._end = -1
             write_at(file, at, b"]}")
-            os.truncate(file, at + 2)
+            os.ftruncate(file, at + 2)
             raise
 
     def _blank(self, file: int, span: Span) -> None:
