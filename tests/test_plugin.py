@@ -179,5 +179,5 @@ class TestUnittest(unittest.TestCase):
 def test_naming_the_plugin_where_it_is_installed_is_no_error(pytester: pytest.Pytester) -> None:
     pytester.makeconftest('pytest_plugins = ["conftest_plugin"]')
     pytester.makepyfile("def test_it(registry): assert registry.port")
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
     result.assert_outcomes(passed=1)
